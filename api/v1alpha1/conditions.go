@@ -1,0 +1,111 @@
+package v1alpha1
+
+// Condition types. All but Stalled have positive polarity, are always present, and carry observedGeneration.
+const (
+	// ConditionAccepted says whether the object, as written, is one that the operator can act on.
+	//
+	// True: Accepted. False: Conflicted, UnsupportedAlgorithm, IdentifierInvalid, InvalidSelector. Unknown: Pending.
+	ConditionAccepted = "Accepted"
+
+	// ConditionResolvedRefs says whether everything that the object names exists and can be used.
+	//
+	// True: ResolvedRefs. False: IssuerNotFound, ApiResourceNotFound, ApiResourceNotAccepted, UnknownScope,
+	// TLSSecretNotFound, TLSSecretInvalid. Unknown: Pending.
+	ConditionResolvedRefs = "ResolvedRefs"
+
+	// ConditionProgrammed says whether what the object asks for has been written: a credential Secret, a verifier
+	// ConfigMap, signing keys, a serving certificate.
+	//
+	// True: Programmed. False: Waiting, SecretNotOwned, ConfigMapNotOwned, PepperMissing, PepperLost, IssuerNotReady,
+	// KeyInvalid. Unknown: Pending.
+	ConditionProgrammed = "Programmed"
+
+	// ConditionActive says whether a ScopeGrant gives anything at this moment.
+	//
+	// True: Active. False: NotYetActive, Expired, Suspended, or the reason of a False Accepted or ResolvedRefs.
+	// Unknown: Pending.
+	ConditionActive = "Active"
+
+	// ConditionReady is the summary: True when all other positive conditions but Active are True.
+	//
+	// True: Ready, Suspended (a suspended M2MClient is exactly as asked). False: the reason of the first condition
+	// that is False. Unknown: Pending.
+	ConditionReady = "Ready"
+
+	// ConditionStalled is abnormal-true (kstatus): a person's mistake that does not heal by waiting. A missing
+	// reference stalls only after MissingReferenceGrace, so that one commit may bring both objects in any order.
+	//
+	// True: the reason of the condition that is False. False: Progressing.
+	ConditionStalled = "Stalled"
+)
+
+// Reasons of conditions and events.
+const (
+	// ReasonPending is the reason of every condition before the operator has looked.
+	ReasonPending = "Pending"
+	// ReasonAccepted is the reason of a True Accepted.
+	ReasonAccepted = "Accepted"
+	// ReasonResolvedRefs is the reason of a True ResolvedRefs.
+	ReasonResolvedRefs = "ResolvedRefs"
+	// ReasonProgrammed is the reason of a True Programmed.
+	ReasonProgrammed = "Programmed"
+	// ReasonReady is the reason of a True Ready.
+	ReasonReady = "Ready"
+	// ReasonActive is the reason of a True Active.
+	ReasonActive = "Active"
+	// ReasonProgressing is the reason of a False Stalled.
+	ReasonProgressing = "Progressing"
+
+	// ReasonSuspended: spec.suspend is true.
+	ReasonSuspended = "Suspended"
+	// ReasonNotYetActive: spec.notBefore lies ahead.
+	ReasonNotYetActive = "NotYetActive"
+	// ReasonExpired: spec.expiresAt has passed.
+	ReasonExpired = "Expired"
+
+	// ReasonConflicted: an older ApiResource of the same TokenIssuer has the same identifier.
+	ReasonConflicted = "Conflicted"
+	// ReasonUnsupportedAlgorithm: spec.token.signingAlgorithm is not among the TokenIssuer's algorithms.
+	ReasonUnsupportedAlgorithm = "UnsupportedAlgorithm"
+	// ReasonIdentifierInvalid: spec.identifier is the issuer's own URL.
+	ReasonIdentifierInvalid = "IdentifierInvalid"
+	// ReasonInvalidSelector: a subject's selector is not a valid label selector.
+	ReasonInvalidSelector = "InvalidSelector"
+	// ReasonIssuerNotFound: spec.issuerRef names a TokenIssuer that does not exist.
+	ReasonIssuerNotFound = "IssuerNotFound"
+	// ReasonIssuerNotReady: the TokenIssuer exists but has no pepper, keys or certificate yet.
+	ReasonIssuerNotReady = "IssuerNotReady"
+	// ReasonApiResourceNotFound: spec.apiResourceRef names no ApiResource in the grant's namespace.
+	ReasonApiResourceNotFound = "ApiResourceNotFound"
+	// ReasonApiResourceNotAccepted: the ApiResource exists but is not accepted itself.
+	ReasonApiResourceNotAccepted = "ApiResourceNotAccepted"
+	// ReasonUnknownScope: a granted scope is not declared by the ApiResource.
+	ReasonUnknownScope = "UnknownScope"
+	// ReasonTLSSecretNotFound: spec.tls.secretName names no Secret in the install namespace.
+	ReasonTLSSecretNotFound = "TLSSecretNotFound"
+	// ReasonTLSSecretInvalid: the Secret of spec.tls.secretName holds no usable certificate and key.
+	ReasonTLSSecretInvalid = "TLSSecretInvalid"
+	// ReasonSecretNotOwned: a Secret of the name exists that this operator did not write for this object.
+	ReasonSecretNotOwned = "SecretNotOwned"
+	// ReasonConfigMapNotOwned: a ConfigMap of the name exists that this operator did not write for this object.
+	ReasonConfigMapNotOwned = "ConfigMapNotOwned"
+	// ReasonPepperMissing: the TokenIssuer has no pepper yet.
+	ReasonPepperMissing = "PepperMissing"
+	// ReasonPepperLost: verifiers name a pepper that nobody has. It is never remade silently.
+	ReasonPepperLost = "PepperLost"
+	// ReasonKeyInvalid: a signing key Secret does not hold the key that its ring names.
+	ReasonKeyInvalid = "KeyInvalid"
+	// ReasonWaiting: the operator is at work.
+	ReasonWaiting = "Waiting"
+
+	// ReasonCredentialCreated is the event reason for a first credential.
+	ReasonCredentialCreated = "CredentialCreated"
+	// ReasonCredentialReplaced is the event reason for a new credential after the Secret was deleted or edited.
+	ReasonCredentialReplaced = "CredentialReplaced"
+	// ReasonSigningKeyCreated is the event reason for a new signing key.
+	ReasonSigningKeyCreated = "SigningKeyCreated"
+	// ReasonSigningKeyLost is the event reason for a signing key whose private half is gone.
+	ReasonSigningKeyLost = "SigningKeyLost"
+	// ReasonCertificateIssued is the event reason for a new serving certificate or authority.
+	ReasonCertificateIssued = "CertificateIssued"
+)

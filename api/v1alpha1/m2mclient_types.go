@@ -1,0 +1,233 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// M2MClientSpec describes a workload that asks for tokens.
+// +kubebuilder:validation:XValidation:rule="self.issuerRef == oldSelf.issuerRef",message="field is immutable",fieldPath=".issuerRef"
+// +kubebuilder:validation:XValidation:rule="(has(self.credential) && has(self.credential.secretName) ? self.credential.secretName : '') == (has(oldSelf.credential) && has(oldSelf.credential.secretName) ? oldSelf.credential.secretName : '')",message="credential.secretName is immutable, also from absent to set: delete the M2MClient and create it anew to change it"
+type M2MClientSpec struct {
+	// issuerRef names the TokenIssuer that this client gets its tokens from. Immutable.
+	// +optional
+	// +kubebuilder:default={name: "default"}
+	IssuerRef TokenIssuerReference `json:"issuerRef,omitzero"`
+
+	// displayName for people.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	DisplayName string `json:"displayName,omitempty"`
+
+	// description for people.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Description string `json:"description,omitempty"`
+
+	// suspend blocks this client at once: its credentials are refused until it is false again.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+
+	// tokenLifetime shortens this client's tokens: 10s to 24h. Default: the ApiResource's.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}[smh])+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="must be between 10s and 24h"
+	TokenLifetime *metav1.Duration `json:"tokenLifetime,omitempty"`
+
+	// defaultAudience is the identifier of the ApiResource for requests that name none. Default: such requests are
+	// refused with invalid_target.
+	// +optional
+	// +kubebuilder:validation:MinLength=3
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]+$`
+	DefaultAudience string `json:"defaultAudience,omitempty"`
+
+	// credential says where the client's secret is kept.
+	// +optional
+	Credential M2MClientCredential `json:"credential,omitzero"`
+}
+
+// M2MClientCredential says where the client's secret is kept.
+// +kubebuilder:validation:MinProperties=1
+type M2MClientCredential struct {
+	// secretName of the Secret, in this namespace, that the operator creates and the workload mounts: keys client_id,
+	// client_secret, token_endpoint, issuer and ca.crt. Default: the M2MClient's name. Immutable.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	SecretName string `json:"secretName,omitempty"`
+}
+
+// CredentialState is the place of a client secret in its life.
+// +kubebuilder:validation:Enum=Pending;Current;Previous
+type CredentialState string
+
+// The states of a client secret. All of them are accepted, a Previous one until its expiry.
+const (
+	// CredentialPending secrets are known to issuers and not yet in the Secret.
+	CredentialPending CredentialState = "Pending"
+	// CredentialCurrent is what the Secret holds.
+	CredentialCurrent CredentialState = "Current"
+	// CredentialPrevious is what the Secret held before.
+	CredentialPrevious CredentialState = "Previous"
+)
+
+// CredentialStatus is what issuers know of one client secret: enough to check it, not enough to use it.
+type CredentialStatus struct {
+	// id names the credential; the Secret's annotation names it too.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	ID string `json:"id,omitempty"`
+
+	// state of the credential.
+	// +required
+	State CredentialState `json:"state,omitempty"`
+
+	// verifier is made from the secret under the pepper of the install namespace, and sealed together with the issuer,
+	// the client, the id and the expiry: pasted elsewhere or prolonged it verifies nothing.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Verifier string `json:"verifier,omitempty"`
+
+	// pepperID names the pepper that the verifier was made with.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	PepperID string `json:"pepperID,omitempty"`
+
+	// createdTime is when the credential was made.
+	// +required
+	CreatedTime metav1.Time `json:"createdTime,omitzero"`
+
+	// expiryTime is when the credential is refused from. Absent: it is not limited.
+	// +optional
+	ExpiryTime *metav1.Time `json:"expiryTime,omitempty"`
+}
+
+// EffectiveAccess is what a client may do with one API at the time of writing.
+type EffectiveAccess struct {
+	// audience to ask for.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Audience string `json:"audience,omitempty"`
+
+	// apiResource that gives the access.
+	// +required
+	ApiResource NamespacedReference `json:"apiResource,omitzero"`
+
+	// scopes that a token may have, sorted; the first 64.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Scopes []ScopeName `json:"scopes,omitempty"`
+
+	// scopeCount is how many scopes a token may have, also those that are not listed.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	ScopeCount int32 `json:"scopeCount"`
+}
+
+// M2MClientStatus is what the operator found and made.
+type M2MClientStatus struct {
+	// conditions: Accepted, ResolvedRefs, Programmed, Ready, Stalled.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the spec's generation that this status speaks of.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// clientID is what the client authenticates as: namespace.name.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	ClientID string `json:"clientID,omitempty"`
+
+	// secretName of the Secret that holds the credential.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	SecretName string `json:"secretName,omitempty"`
+
+	// credentials that issuers accept: at most one Pending, one Current and one Previous.
+	// +optional
+	// +listType=map
+	// +listMapKey=id
+	// +kubebuilder:validation:MaxItems=8
+	Credentials []CredentialStatus `json:"credentials,omitempty"`
+
+	// access that the client effectively has, ordered by audience; the first 32 APIs.
+	// +optional
+	// +listType=map
+	// +listMapKey=audience
+	// +kubebuilder:validation:MaxItems=32
+	Access []EffectiveAccess `json:"access,omitempty"`
+
+	// accessCount is how many APIs the client has access to, also those that are not listed.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	AccessCount int32 `json:"accessCount,omitempty"`
+}
+
+// M2MClient is a workload that asks for tokens.
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Namespaced,path=m2mclients,singular=m2mclient,categories={m2m},shortName={m2mc}
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Client ID",type=string,JSONPath=`.status.clientID`
+// +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.status.secretName`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Suspended",type=boolean,JSONPath=`.spec.suspend`,priority=1
+// +kubebuilder:printcolumn:name="Issuer",type=string,JSONPath=`.spec.issuerRef.name`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
+// +kubebuilder:selectablefield:JSONPath=`.spec.issuerRef.name`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="the name must be at most 63 characters: the client_id is made of it"
+type M2MClient struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata of the object.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec describes the workload. It may be empty: an M2MClient needs nothing but a name.
+	// +required
+	Spec M2MClientSpec `json:"spec"`
+
+	// status is what the operator found and made.
+	// +optional
+	// +kubebuilder:default={conditions: {{type: "Accepted", status: "Unknown", reason: "Pending", message: "Waiting for the operator", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "ResolvedRefs", status: "Unknown", reason: "Pending", message: "Waiting for the operator", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "Programmed", status: "Unknown", reason: "Pending", message: "Waiting for the operator", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "Ready", status: "Unknown", reason: "Pending", message: "Waiting for the operator", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
+	Status M2MClientStatus `json:"status,omitzero"`
+}
+
+// M2MClientList is a list of M2MClients.
+// +kubebuilder:object:root=true
+type M2MClientList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []M2MClient `json:"items"`
+}
+
+// StatusConditions points at status.conditions.
+func (c *M2MClient) StatusConditions() *[]metav1.Condition { return &c.Status.Conditions }
+
+// ObservedGeneration points at status.observedGeneration.
+func (c *M2MClient) ObservedGeneration() *int64 { return &c.Status.ObservedGeneration }
+
+// ClientID is what the client authenticates as: namespace.name. Namespaces hold no dot, so no two clients share one.
+func (c *M2MClient) ClientID() string { return c.Namespace + "." + c.Name }
+
+// SecretName is the name of the credential Secret.
+func (c *M2MClient) SecretName() string {
+	if c.Spec.Credential.SecretName != "" {
+		return c.Spec.Credential.SecretName
+	}
+	return c.Name
+}

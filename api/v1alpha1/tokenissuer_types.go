@@ -1,0 +1,246 @@
+package v1alpha1
+
+import (
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Token lifetimes that hold where a TokenIssuer names none.
+const (
+	DefaultTokenLifetime = time.Hour
+	MaxTokenLifetime     = 24 * time.Hour
+)
+
+// TokenIssuerSpec is what the platform team asks for.
+// +kubebuilder:validation:MinProperties=0
+type TokenIssuerSpec struct {
+	// url is the issuer identifier: the `iss` of every token, byte for byte (RFC 8414 section 2), and the base of all
+	// endpoints. Default: the https URL of the issuer's Service inside the cluster.
+	// +optional
+	// +kubebuilder:validation:MinLength=9
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~!$&'()*+,;=:@/-]*)?$`
+	URL string `json:"url,omitempty"`
+
+	// signing says how tokens are signed. Default: ES256.
+	// +optional
+	Signing TokenIssuerSigning `json:"signing,omitzero"`
+
+	// tokens bounds the lifetime of tokens.
+	// +optional
+	Tokens TokenIssuerTokens `json:"tokens,omitzero"`
+
+	// tls names the serving certificate. Absent: the operator makes an authority and a certificate, and renews them.
+	// +optional
+	TLS *TokenIssuerTLS `json:"tls,omitempty"`
+}
+
+// TokenIssuerSigning says how tokens are signed.
+// +kubebuilder:validation:MinProperties=1
+type TokenIssuerSigning struct {
+	// algorithms that the issuer has keys for; the first is the default for ApiResources that name none.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=3
+	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a == b))",message="must not name an algorithm twice"
+	Algorithms []SigningAlgorithm `json:"algorithms,omitempty"`
+}
+
+// TokenIssuerTokens bounds the lifetime of tokens. A token lives for the shortest of maxLifetime, the ApiResource's
+// lifetime (else defaultLifetime) and the M2MClient's tokenLifetime.
+// +kubebuilder:validation:MinProperties=1
+// +kubebuilder:validation:XValidation:rule="!has(self.defaultLifetime) || !has(self.maxLifetime) || duration(self.defaultLifetime) <= duration(self.maxLifetime)",message="defaultLifetime must not be longer than maxLifetime"
+type TokenIssuerTokens struct {
+	// defaultLifetime holds for ApiResources that name no lifetime: 10s to 24h. Default: 1h, or maxLifetime if that is
+	// shorter.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}[smh])+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="must be between 10s and 24h"
+	DefaultLifetime *metav1.Duration `json:"defaultLifetime,omitempty"`
+
+	// maxLifetime bounds every token of this issuer: 10s to 24h. Default: 24h.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}[smh])+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="must be between 10s and 24h"
+	MaxLifetime *metav1.Duration `json:"maxLifetime,omitempty"`
+}
+
+// TokenIssuerTLS names the serving certificate.
+type TokenIssuerTLS struct {
+	// secretName of a kubernetes.io/tls Secret in the install namespace. Its ca.crt, if it has one, is handed to
+	// clients and APIs; without one they trust their system's authorities.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	SecretName string `json:"secretName,omitempty"`
+}
+
+// SigningKeyState is the place of a signing key in its life.
+// +kubebuilder:validation:Enum=Announced;Active;Retired
+type SigningKeyState string
+
+// The states of a signing key. All of them are in the JWKS.
+const (
+	// KeyAnnounced keys are published and do not sign yet.
+	KeyAnnounced SigningKeyState = "Announced"
+	// KeyActive keys sign.
+	KeyActive SigningKeyState = "Active"
+	// KeyRetired keys sign no more; tokens that they signed may be alive.
+	KeyRetired SigningKeyState = "Retired"
+)
+
+// SigningKeyStatus describes one published key.
+type SigningKeyStatus struct {
+	// kid is the key's RFC 7638 thumbprint.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	KID string `json:"kid,omitempty"`
+
+	// algorithm that the key signs with.
+	// +required
+	Algorithm SigningAlgorithm `json:"algorithm,omitempty"`
+
+	// state of the key.
+	// +required
+	State SigningKeyState `json:"state,omitempty"`
+
+	// sinceTime is when the key entered its state.
+	// +required
+	SinceTime metav1.Time `json:"sinceTime,omitzero"`
+}
+
+// TokenIssuerStatus is what the operator found and made.
+type TokenIssuerStatus struct {
+	// conditions: Accepted, ResolvedRefs, Programmed, Ready, Stalled.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the spec's generation that this status speaks of.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// url is the effective issuer identifier.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	URL string `json:"url,omitempty"`
+
+	// tokenEndpoint is where clients ask for tokens.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	TokenEndpoint string `json:"tokenEndpoint,omitempty"`
+
+	// jwksURI is where verifiers find the public keys.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	JWKSURI string `json:"jwksURI,omitempty"`
+
+	// pepperID names the pepper that client verifiers are made with, so that a lost one is noticed.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	PepperID string `json:"pepperID,omitempty"`
+
+	// certificateExpiryTime is when the serving certificate ends.
+	// +optional
+	CertificateExpiryTime *metav1.Time `json:"certificateExpiryTime,omitempty"`
+
+	// keys that are published, ordered by algorithm and age.
+	// +optional
+	// +listType=map
+	// +listMapKey=kid
+	// +kubebuilder:validation:MaxItems=32
+	Keys []SigningKeyStatus `json:"keys,omitempty"`
+}
+
+// TokenIssuer is an OAuth 2.0 authorization server for machines: a URL, signing keys and limits.
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Cluster,categories={m2m},shortName={tkissuer}
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.status.url`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40 && !self.metadata.name.contains('.')",message="the name must be a DNS label of at most 40 characters: Services and Secrets are named after it"
+type TokenIssuer struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata of the object.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec is what the platform team asks for.
+	// +required
+	Spec TokenIssuerSpec `json:"spec"`
+
+	// status is what the operator found and made.
+	// +optional
+	// +kubebuilder:default={conditions: {{type: "Accepted", status: "Unknown", reason: "Pending", message: "Waiting for the operator", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "ResolvedRefs", status: "Unknown", reason: "Pending", message: "Waiting for the operator", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "Programmed", status: "Unknown", reason: "Pending", message: "Waiting for the operator", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "Ready", status: "Unknown", reason: "Pending", message: "Waiting for the operator", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
+	Status TokenIssuerStatus `json:"status,omitzero"`
+}
+
+// TokenIssuerList is a list of TokenIssuers.
+// +kubebuilder:object:root=true
+type TokenIssuerList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []TokenIssuer `json:"items"`
+}
+
+// StatusConditions points at status.conditions.
+func (i *TokenIssuer) StatusConditions() *[]metav1.Condition { return &i.Status.Conditions }
+
+// ObservedGeneration points at status.observedGeneration.
+func (i *TokenIssuer) ObservedGeneration() *int64 { return &i.Status.ObservedGeneration }
+
+// ServiceName is the name of the Service, in the install namespace, that answers token requests.
+func (i *TokenIssuer) ServiceName() string { return "m2m-issuer-" + i.Name }
+
+// IssuerURL is the effective issuer identifier: spec.url, else the Service's https URL in the install namespace.
+func (i *TokenIssuer) IssuerURL(installNamespace string) string {
+	if i.Spec.URL != "" {
+		return i.Spec.URL
+	}
+	return "https://" + i.ServiceName() + "." + installNamespace + ".svc"
+}
+
+// EndpointURL is the URL of an endpoint, such as "/oauth2/token", below an issuer identifier with or without a
+// trailing slash.
+func EndpointURL(issuerURL, path string) string { return strings.TrimSuffix(issuerURL, "/") + path }
+
+// Algorithms that the issuer has keys for, the default first.
+func (i *TokenIssuer) Algorithms() []SigningAlgorithm {
+	if len(i.Spec.Signing.Algorithms) == 0 {
+		return []SigningAlgorithm{ES256}
+	}
+	return i.Spec.Signing.Algorithms
+}
+
+// MaxLifetime is the longest life of any token of this issuer.
+func (i *TokenIssuer) MaxLifetime() time.Duration {
+	if d := i.Spec.Tokens.MaxLifetime; d != nil {
+		return d.Duration
+	}
+	return MaxTokenLifetime
+}
+
+// DefaultLifetime is the life of tokens for ApiResources that name none.
+func (i *TokenIssuer) DefaultLifetime() time.Duration {
+	if d := i.Spec.Tokens.DefaultLifetime; d != nil {
+		return min(d.Duration, i.MaxLifetime())
+	}
+	return min(DefaultTokenLifetime, i.MaxLifetime())
+}
