@@ -1,0 +1,257 @@
+package access
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+)
+
+// Index holds what decisions need of all objects, and is safe for concurrent use.
+//
+// Every entry of its lookup tables is made from one object alone: link puts it there, unlink takes exactly that away.
+// Whatever joins several objects (who holds an identifier, whom a selector matches, whether a reference resolves) is
+// worked out when it is asked for. This is why the order in which objects arrive cannot matter.
+type Index struct {
+	installNamespace string
+
+	mu          sync.RWMutex
+	issuers     map[string]*issuer
+	apis        store[*apiResource]
+	clients     store[*client]
+	grants      store[*grant]
+	terminating map[string]struct{}
+
+	// holders lists who claims an identifier, the oldest first. The first one that is not gone has it.
+	holders map[audience][]*apiResource
+
+	// The ways from what a grant names to the grant. A decision needs the two with the API in their key; a client's
+	// verdict asks for all APIs at once.
+	byAPI          lookup[types.NamespacedName]
+	byAPIClient    lookup[apiClient]
+	byAPINamespace lookup[apiNamespace]
+	byClient       lookup[types.NamespacedName]
+	byNamespace    lookup[string]
+}
+
+// NewIndex makes an empty index. The install namespace is part of the URL of TokenIssuers that name none.
+func NewIndex(installNamespace string) *Index {
+	return &Index{
+		installNamespace: installNamespace,
+		issuers:          map[string]*issuer{},
+		apis:             store[*apiResource]{},
+		clients:          store[*client]{},
+		grants:           store[*grant]{},
+		terminating:      map[string]struct{}{},
+		holders:          map[audience][]*apiResource{},
+		byAPI:            lookup[types.NamespacedName]{},
+		byAPIClient:      lookup[apiClient]{},
+		byAPINamespace:   lookup[apiNamespace]{},
+		byClient:         lookup[types.NamespacedName]{},
+		byNamespace:      lookup[string]{},
+	}
+}
+
+// Upsert takes in the object as it is now: a *v1alpha1.TokenIssuer, ApiResource, M2MClient or ScopeGrant. One with a
+// deletionTimestamp counts as gone. The object is not changed, and may be changed afterwards.
+func (x *Index) Upsert(object metav1.Object) {
+	ref := RefOf(object)
+	if object.GetDeletionTimestamp() != nil {
+		x.Delete(ref)
+		return
+	}
+	fresh := x.newRecord(object) // compiles selectors: not under the lock
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.remove(ref)
+	fresh.link(x)
+}
+
+// Delete forgets the object; it need not be known.
+func (x *Index) Delete(ref Ref) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.remove(ref)
+}
+
+// SetNamespaceTerminating says whether the namespace is being deleted. While it is, its objects count as gone. Call it
+// with false when the namespace is gone altogether, so that its name is forgotten.
+func (x *Index) SetNamespaceTerminating(namespace string, terminating bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if terminating {
+		x.terminating[namespace] = struct{}{}
+	} else {
+		delete(x.terminating, namespace)
+	}
+}
+
+// Client is what authenticating a client needs. It is to be read only: Credentials are shared with the index.
+type Client struct {
+	Namespace, Name string
+	// ID is the client_id.
+	ID string
+	// Issuer is the name of the client's TokenIssuer.
+	Issuer          string
+	Suspended       bool
+	DefaultAudience string
+	Created         time.Time
+	Credentials     []v1alpha1.CredentialStatus
+}
+
+// Client finds a client by its client_id, if it is not gone.
+func (x *Index) Client(clientID string) (Client, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	c := x.clientByID(clientID)
+	if c == nil {
+		return Client{}, false
+	}
+	return Client{
+		Namespace: c.key.Namespace, Name: c.key.Name, ID: clientID, Issuer: c.issuer, Suspended: c.suspended,
+		DefaultAudience: c.defaultAudience, Created: c.created, Credentials: c.credentials,
+	}, true
+}
+
+// Issuer is what issuing needs of a TokenIssuer. It is to be read only: Algorithms are shared with the index.
+type Issuer struct {
+	Name, URL                    string
+	Algorithms                   []v1alpha1.SigningAlgorithm // the default first, never empty
+	DefaultLifetime, MaxLifetime time.Duration
+}
+
+// Issuer finds a TokenIssuer by its name.
+func (x *Index) Issuer(name string) (Issuer, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if i := x.issuers[name]; i != nil {
+		return Issuer(*i), true
+	}
+	return Issuer{}, false
+}
+
+// Generation is that of the namespaced object as the index knows it, zero if it does not. A verdict asked for after it
+// is at least as new, which tells a controller whether the index has seen the object that it is about to report on.
+func (x *Index) Generation(ref Ref) int64 {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	switch ref.Kind {
+	case KindApiResource:
+		if a := live(x, x.apis, ref.key()); a != nil {
+			return a.generation
+		}
+	case KindM2MClient:
+		if c := live(x, x.clients, ref.key()); c != nil {
+			return c.generation
+		}
+	case KindScopeGrant:
+		if g := live(x, x.grants, ref.key()); g != nil {
+			return g.generation
+		}
+	}
+	return 0
+}
+
+// remove forgets what is kept of the object. The caller holds the lock.
+func (x *Index) remove(ref Ref) {
+	switch ref.Kind {
+	case KindTokenIssuer:
+		delete(x.issuers, ref.Name)
+	case KindApiResource:
+		if a := x.apis.get(ref.key()); a != nil {
+			a.unlink(x)
+		}
+	case KindM2MClient:
+		if c := x.clients.get(ref.key()); c != nil {
+			c.unlink(x)
+		}
+	case KindScopeGrant:
+		if g := x.grants.get(ref.key()); g != nil {
+			g.unlink(x)
+		}
+	}
+}
+
+// gone says whether the namespace, and so everything in it, is being deleted.
+func (x *Index) gone(namespace string) bool {
+	_, terminating := x.terminating[namespace]
+	return terminating
+}
+
+// live finds a record that is not gone.
+func live[T any](x *Index, records store[*T], key types.NamespacedName) *T {
+	if x.gone(key.Namespace) {
+		return nil
+	}
+	return records.get(key)
+}
+
+// clientByID finds a client that is not gone. Namespaces hold no dot, so the first dot ends the namespace.
+func (x *Index) clientByID(clientID string) *client {
+	namespace, name, _ := strings.Cut(clientID, ".")
+	return live(x, x.clients, types.NamespacedName{Namespace: namespace, Name: name})
+}
+
+// holder finds the ApiResource that has the identifier: the oldest that is not gone, whatever else is wrong with it.
+func (x *Index) holder(of audience) *apiResource {
+	for _, a := range x.holders[of] {
+		if !x.gone(a.key.Namespace) {
+			return a
+		}
+	}
+	return nil
+}
+
+// store keeps records by namespace and name.
+type store[T any] map[string]map[string]T
+
+func (s store[T]) get(key types.NamespacedName) T { return s[key.Namespace][key.Name] }
+
+func (s store[T]) put(key types.NamespacedName, record T) {
+	if s[key.Namespace] == nil {
+		s[key.Namespace] = map[string]T{}
+	}
+	s[key.Namespace][key.Name] = record
+}
+
+func (s store[T]) remove(key types.NamespacedName) {
+	delete(s[key.Namespace], key.Name)
+	if len(s[key.Namespace]) == 0 {
+		delete(s, key.Namespace)
+	}
+}
+
+// apiClient and apiNamespace are keys of lookups.
+type (
+	apiClient    struct{ api, client types.NamespacedName }
+	apiNamespace struct {
+		api       types.NamespacedName
+		namespace string
+	}
+)
+
+// lookup finds grants by something that they name.
+type lookup[K comparable] map[K]map[*grant]struct{}
+
+func (l lookup[K]) add(key K, g *grant) {
+	if l[key] == nil {
+		l[key] = map[*grant]struct{}{}
+	}
+	l[key][g] = struct{}{}
+}
+
+func (l lookup[K]) remove(key K, g *grant) {
+	delete(l[key], g)
+	if len(l[key]) == 0 {
+		delete(l, key)
+	}
+}
+
+func sortGrants(grants []*grant) {
+	slices.SortFunc(grants, func(a, b *grant) int { return compareKeys(a.key, b.key) })
+}

@@ -1,0 +1,233 @@
+package access
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+)
+
+// Finding is what a condition reports. If OK the reason is v1alpha1.ReasonAccepted, ReasonResolvedRefs or ReasonActive.
+type Finding struct {
+	OK              bool
+	Reason, Message string
+}
+
+var (
+	okAccepted     = Finding{true, v1alpha1.ReasonAccepted, "The spec can be acted on"}
+	okResolvedRefs = Finding{true, v1alpha1.ReasonResolvedRefs, "Everything that the spec names exists"}
+	okActive       = Finding{true, v1alpha1.ReasonActive, "The grant gives its scopes now"}
+)
+
+func notOK(reason, message string, args ...any) Finding {
+	return Finding{Reason: reason, Message: fmt.Sprintf(message, args...)}
+}
+
+// ApiResourceVerdict is what an ApiResource's status should say.
+type ApiResourceVerdict struct {
+	Accepted, ResolvedRefs Finding
+}
+
+// problem is the first reason why the ApiResource can have no tokens, if there is one.
+func (v ApiResourceVerdict) problem() (Finding, bool) {
+	if !v.Accepted.OK {
+		return v.Accepted, true
+	}
+	return v.ResolvedRefs, !v.ResolvedRefs.OK
+}
+
+// ApiResourceVerdict judges an ApiResource; false if it is gone.
+func (x *Index) ApiResourceVerdict(key types.NamespacedName) (ApiResourceVerdict, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	a := live(x, x.apis, key)
+	if a == nil {
+		return ApiResourceVerdict{}, false
+	}
+	return x.apiVerdict(a), true
+}
+
+func (x *Index) apiVerdict(a *apiResource) ApiResourceVerdict {
+	v := ApiResourceVerdict{Accepted: okAccepted, ResolvedRefs: okResolvedRefs}
+	issuer := x.issuers[a.audience.issuer]
+	if issuer == nil {
+		v.ResolvedRefs = issuerNotFound(a.audience.issuer)
+	}
+	switch holder := x.holder(a.audience); {
+	case issuer != nil && a.audience.identifier == issuer.URL:
+		v.Accepted = notOK(v1alpha1.ReasonIdentifierInvalid, "spec.identifier is the URL of TokenIssuer %q itself: a token "+
+			"for it could be taken for a client's assertion; use an identifier of the API's own", issuer.Name)
+	case holder != a:
+		v.Accepted = notOK(v1alpha1.ReasonConflicted, "The identifier %q belongs to the older ApiResource %s of TokenIssuer "+
+			"%q: create the younger one anew with another identifier, or have the older one deleted",
+			a.audience.identifier, holder.key, a.audience.issuer)
+	case issuer != nil && a.algorithm != "" && !slices.Contains(issuer.Algorithms, a.algorithm):
+		v.Accepted = notOK(v1alpha1.ReasonUnsupportedAlgorithm, "TokenIssuer %q does not sign with %s: use one of %v in "+
+			"spec.token.signingAlgorithm, or none", issuer.Name, a.algorithm, issuer.Algorithms)
+	}
+	return v
+}
+
+// GrantVerdict is what a ScopeGrant's status should say.
+type GrantVerdict struct {
+	Accepted, ResolvedRefs, Active Finding
+	// MatchedClients counts the clients of the API's issuer that the subjects match, also suspended ones.
+	MatchedClients int
+	// NextChange is the next instant at which time alone changes this verdict; zero: never.
+	NextChange time.Time
+}
+
+// GrantVerdict judges a ScopeGrant; false if it is gone.
+func (x *Index) GrantVerdict(key types.NamespacedName, now time.Time) (GrantVerdict, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	g := live(x, x.grants, key)
+	if g == nil {
+		return GrantVerdict{}, false
+	}
+	api := live(x, x.apis, g.api)
+	v := GrantVerdict{
+		Accepted: okAccepted, ResolvedRefs: x.grantRefs(g, api), Active: okActive, NextChange: g.nextActivity(now),
+	}
+	if len(g.invalidSubjects) > 0 {
+		v.Accepted = notOK(v1alpha1.ReasonInvalidSelector, "%s", some(g.invalidSubjects, "; "))
+	}
+	noSubject := len(g.names) == 0 && len(g.selectors) == 0
+	// With unknown scopes the API is there and fit, so that the known ones are granted all the same.
+	someScope := v.ResolvedRefs.Reason == v1alpha1.ReasonUnknownScope && len(effectiveScopes(api, []*grant{g})) > 0
+	switch reason := g.activity(now); {
+	case reason != v1alpha1.ReasonActive:
+		v.Active = notOK(reason, "The grant is %s", g.activityMessage(now))
+	case !v.Accepted.OK && noSubject:
+		v.Active = v.Accepted
+	case !v.ResolvedRefs.OK && !someScope:
+		v.Active = v.ResolvedRefs
+	}
+	if api != nil {
+		x.clientsOf(g, func(c *client) {
+			if c.issuer == api.audience.issuer && !x.gone(c.key.Namespace) {
+				v.MatchedClients++
+			}
+		})
+	}
+	return v, true
+}
+
+// grantRefs judges what the grant names of its API, which is nil if it does not exist.
+func (x *Index) grantRefs(g *grant, api *apiResource) Finding {
+	if api == nil {
+		return notOK(v1alpha1.ReasonApiResourceNotFound, "There is no ApiResource %q in namespace %q: create it, or name "+
+			"another of this namespace in spec.apiResourceRef", g.api.Name, g.api.Namespace)
+	}
+	if p, unfit := x.apiVerdict(api).problem(); unfit {
+		return notOK(v1alpha1.ReasonApiResourceNotAccepted, "ApiResource %q can have no tokens: %s: %s",
+			g.api.Name, p.Reason, p.Message)
+	}
+	var unknown []string
+	for _, scope := range g.scopes {
+		if !api.declares(scope) {
+			unknown = append(unknown, strconv.Quote(scope))
+		}
+	}
+	if len(unknown) > 0 {
+		return notOK(v1alpha1.ReasonUnknownScope, "ApiResource %q does not declare %s: declare them there in spec.scopes, or "+
+			"take them out of this grant", g.api.Name, some(unknown, ", "))
+	}
+	return okResolvedRefs
+}
+
+// activityMessage completes "the grant is".
+func (g *grant) activityMessage(now time.Time) string {
+	switch g.activity(now) {
+	case v1alpha1.ReasonSuspended:
+		return "suspended"
+	case v1alpha1.ReasonNotYetActive:
+		return "not active before " + g.notBefore.UTC().Format(time.RFC3339)
+	case v1alpha1.ReasonExpired:
+		return "expired since " + g.expiresAt.UTC().Format(time.RFC3339)
+	}
+	return "active"
+}
+
+// ClientVerdict is what an M2MClient's status should say about what it may have.
+type ClientVerdict struct {
+	ResolvedRefs Finding
+	// Access that the client has now, sorted by audience; none while it is suspended.
+	Access []Access
+	// NextChange is the next instant at which time alone may change this verdict, which stays as it is until then;
+	// zero: never.
+	NextChange time.Time
+}
+
+// Access is what a client may have of one API.
+type Access struct {
+	ApiResource types.NamespacedName
+	Audience    string
+	Scopes      []string // sorted, never empty
+}
+
+// ClientVerdict judges an M2MClient; false if it is gone.
+func (x *Index) ClientVerdict(key types.NamespacedName, now time.Time) (ClientVerdict, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	c := live(x, x.clients, key)
+	if c == nil {
+		return ClientVerdict{}, false
+	}
+	v := ClientVerdict{ResolvedRefs: okResolvedRefs}
+	if x.issuers[c.issuer] == nil {
+		v.ResolvedRefs = issuerNotFound(c.issuer)
+	}
+	if c.suspended {
+		return v, true
+	}
+	byAPI := map[*apiResource][]*grant{}
+	for _, g := range x.grantsMatching(c) {
+		if api := live(x, x.apis, g.api); api != nil && api.audience.issuer == c.issuer {
+			byAPI[api] = append(byAPI[api], g)
+		}
+	}
+	for api, grants := range byAPI {
+		if _, unfit := x.apiVerdict(api).problem(); unfit {
+			continue
+		}
+		for _, g := range grants {
+			v.NextChange = earlier(v.NextChange, g.nextActivity(now))
+		}
+		active, _ := split(grants, now)
+		if scopes := effectiveScopes(api, active); len(scopes) > 0 {
+			v.Access = append(v.Access, Access{ApiResource: api.key, Audience: api.audience.identifier, Scopes: scopes})
+		}
+	}
+	// No two have the same audience: one ApiResource holds it, and only of the client's issuer.
+	slices.SortFunc(v.Access, func(a, b Access) int { return cmp.Compare(a.Audience, b.Audience) })
+	return v, true
+}
+
+func issuerNotFound(name string) Finding {
+	return notOK(v1alpha1.ReasonIssuerNotFound, "There is no TokenIssuer %q: create it, or name one that exists in "+
+		"spec.issuerRef (which is immutable: delete the object and create it anew)", name)
+}
+
+// earlier of two instants, of which zero means never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}
+
+// some lists the first few: statuses and logs must not grow with other people's lists.
+func some(items []string, separator string) string {
+	const most = 5
+	if len(items) <= most {
+		return strings.Join(items, separator)
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(items[:most], separator), len(items)-most)
+}
