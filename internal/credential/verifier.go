@@ -1,0 +1,190 @@
+package credential
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+)
+
+// The purposes that keep one MAC from being taken for another.
+const (
+	purposeSecret = "m2m-operator/credential/secret/v1"
+	purposeSeal   = "m2m-operator/credential/seal/v1"
+	purposeProof  = "m2m-operator/credential/proof/v1"
+	purposeID     = "m2m-operator/credential/pepper-id/v1"
+)
+
+const pepperSize = 32
+
+// Pepper is the key of all MACs of one TokenIssuer's credentials.
+type Pepper struct {
+	key []byte
+	id  string
+}
+
+// NewPepper reads 32 random bytes, as ParsePepper wants them.
+func NewPepper(random io.Reader) ([]byte, error) {
+	key := make([]byte, pepperSize)
+	_, err := io.ReadFull(random, key)
+	return key, err
+}
+
+// ParsePepper takes a pepper of exactly 32 bytes. The error never holds any of it.
+func ParsePepper(data []byte) (Pepper, error) {
+	if len(data) != pepperSize {
+		return Pepper{}, fmt.Errorf("a pepper has %d bytes, this one has %d", pepperSize, len(data))
+	}
+	pepper := Pepper{key: append([]byte(nil), data...)}
+	pepper.id = hex.EncodeToString(pepper.mac(purposeID)[:8])
+	return pepper, nil
+}
+
+// ID names the pepper without telling anything about it.
+func (p Pepper) ID() string { return p.id }
+
+// Present reports whether there is a pepper.
+func (p Pepper) Present() bool { return len(p.key) == pepperSize }
+
+// mac is HMAC-SHA-256 over the fields, each with its length before it, so that no two lists of fields look alike.
+func (p Pepper) mac(fields ...string) []byte {
+	h := hmac.New(sha256.New, p.key)
+	var length [8]byte
+	for _, field := range fields {
+		binary.BigEndian.PutUint64(length[:], uint64(len(field)))
+		h.Write(length[:])
+		io.WriteString(h, field) //nolint:errcheck // a hash never fails
+	}
+	return h.Sum(nil)
+}
+
+// Owner is whom a credential belongs to.
+type Owner struct {
+	// Issuer is the name of the TokenIssuer.
+	Issuer string
+	// ClientID of the client.
+	ClientID string
+}
+
+// Credential is a client secret and the id that names it.
+type Credential struct {
+	ID     string
+	Secret string
+}
+
+// New makes a credential: a secret of 256 random bits in 43 characters of [A-Za-z0-9_-], which form encoding leaves as
+// they are, and an id of 80 random bits.
+func New(random io.Reader) (Credential, error) {
+	var bits [42]byte
+	if _, err := io.ReadFull(random, bits[:]); err != nil {
+		return Credential{}, err
+	}
+	id := base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(bits[32:])
+	return Credential{
+		ID:     strings.ToLower(id),
+		Secret: base64.RawURLEncoding.EncodeToString(bits[:32]),
+	}, nil
+}
+
+// Entry is what issuers are told of a credential. A zero expiry means no limit.
+func (p Pepper) Entry(owner Owner, c Credential, state v1alpha1.CredentialState, created, expiry time.Time) v1alpha1.CredentialStatus {
+	entry := v1alpha1.CredentialStatus{
+		ID: c.ID, State: state, PepperID: p.id,
+		CreatedTime: metav1.NewTime(created.UTC().Truncate(time.Second)),
+	}
+	p.seal(owner, &entry, p.mac(purposeSecret, owner.Issuer, owner.ClientID, c.ID, c.Secret), expiry)
+	return entry
+}
+
+// Expire gives a sealed entry a new expiry. It fails when the entry is not this owner's.
+func (p Pepper) Expire(owner Owner, entry v1alpha1.CredentialStatus, expiry time.Time) (v1alpha1.CredentialStatus, error) {
+	digest, ok := p.open(owner, entry)
+	if !ok {
+		return entry, errors.New("the verifier is not this client's")
+	}
+	p.seal(owner, &entry, digest, expiry)
+	return entry, nil
+}
+
+// seal writes expiry and verifier: the MAC of the secret, and a MAC over it, the owner, the id and the expiry.
+func (p Pepper) seal(owner Owner, entry *v1alpha1.CredentialStatus, digest []byte, expiry time.Time) {
+	entry.ExpiryTime = nil
+	if !expiry.IsZero() {
+		t := metav1.NewTime(expiry.UTC().Truncate(time.Second))
+		entry.ExpiryTime = &t
+	}
+	entry.Verifier = encodeMAC(digest) + "." + encodeMAC(p.sealOf(owner, *entry, digest))
+}
+
+func (p Pepper) sealOf(owner Owner, entry v1alpha1.CredentialStatus, digest []byte) []byte {
+	return p.mac(purposeSeal, owner.Issuer, owner.ClientID, entry.ID, expiryField(entry), string(digest))
+}
+
+func expiryField(entry v1alpha1.CredentialStatus) string {
+	if entry.ExpiryTime == nil {
+		return "never"
+	}
+	return entry.ExpiryTime.UTC().Format(time.RFC3339)
+}
+
+// open returns the MAC of the secret if the entry's seal is intact and this owner's.
+func (p Pepper) open(owner Owner, entry v1alpha1.CredentialStatus) ([]byte, bool) {
+	if !p.Present() || entry.PepperID != p.id {
+		return nil, false
+	}
+	first, second, _ := strings.Cut(entry.Verifier, ".")
+	digest, err1 := base64.RawURLEncoding.DecodeString(first)
+	seal, err2 := base64.RawURLEncoding.DecodeString(second)
+	if err1 != nil || err2 != nil || len(digest) != sha256.Size {
+		return nil, false
+	}
+	return digest, hmac.Equal(seal, p.sealOf(owner, entry, digest))
+}
+
+// Genuine reports whether an entry was sealed under this pepper for this owner.
+func (p Pepper) Genuine(owner Owner, entry v1alpha1.CredentialStatus) bool {
+	_, ok := p.open(owner, entry)
+	return ok
+}
+
+// Verify finds the entry that a presented secret belongs to, among those that are genuine and not expired at now. Every
+// entry is looked at, and at least one MAC is computed, whatever is presented: the time tells nothing about the secret,
+// nor whether the client exists.
+func (p Pepper) Verify(owner Owner, entries []v1alpha1.CredentialStatus, secret string, now time.Time) (id string, ok bool) {
+	if len(entries) == 0 {
+		entries = []v1alpha1.CredentialStatus{p.decoy(owner)}
+	}
+	for _, entry := range entries {
+		digest, genuine := p.open(owner, entry)
+		presented := p.mac(purposeSecret, owner.Issuer, owner.ClientID, entry.ID, secret)
+		if hmac.Equal(presented, digest) && genuine && secret != "" && !expired(entry, now) {
+			id, ok = entry.ID, true
+		}
+	}
+	return id, ok
+}
+
+// decoy is an entry that no secret belongs to, for clients that do not exist: it costs what a real one costs.
+func (p Pepper) decoy(owner Owner) v1alpha1.CredentialStatus {
+	nothing := encodeMAC(make([]byte, sha256.Size))
+	return v1alpha1.CredentialStatus{ID: "0000000000000000", PepperID: p.id, Verifier: nothing + "." + nothing}
+}
+
+func encodeMAC(mac []byte) string { return base64.RawURLEncoding.EncodeToString(mac) }
+
+func equalMAC(a, b string) bool { return hmac.Equal([]byte(a), []byte(b)) }
+
+func expired(entry v1alpha1.CredentialStatus, now time.Time) bool {
+	return entry.ExpiryTime != nil && !now.Before(entry.ExpiryTime.Time)
+}

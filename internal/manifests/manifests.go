@@ -1,0 +1,171 @@
+package manifests
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/keyring"
+	"github.com/m2m-operator/m2m-operator/internal/pki"
+)
+
+// Labels of everything that the manager writes. It keeps no Secret in memory that does not carry LabelManagedBy.
+const (
+	LabelManagedBy   = "app.kubernetes.io/managed-by"
+	ManagedBy        = "m2m-operator"
+	LabelIssuer      = "m2m-operator.io/token-issuer"
+	LabelApiResource = "m2m-operator.io/api-resource"
+	LabelM2MClient   = "m2m-operator.io/m2m-client"
+	LabelContent     = "m2m-operator.io/content"
+)
+
+// Keys of Secrets and ConfigMaps.
+const (
+	KeyPepper        = "pepper"
+	KeyPrivateJWK    = "private.jwk"
+	KeyRing          = "ring.json"
+	KeyClientID      = "client_id"
+	KeyClientSecret  = "client_secret"
+	KeyTokenEndpoint = "token_endpoint"
+	KeyIssuer        = "issuer"
+	KeyAuthority     = "ca.crt"
+	KeyAudience      = "audience"
+	KeyJWKSURI       = "jwks_uri"
+)
+
+// Paths of the token server's endpoints below the issuer URL.
+const (
+	PathToken = "/oauth2/token"
+	PathJWKS  = "/oauth2/jwks"
+)
+
+// PepperName is the Secret with the pepper of an issuer's credentials.
+func PepperName(issuer string) string { return "m2m-" + issuer + "-pepper" }
+
+// RingName is the ConfigMap with the public halves and states of an issuer's signing keys.
+func RingName(issuer string) string { return "m2m-" + issuer + "-key-ring" }
+
+// AuthorityName is the Secret with the authority that signs an issuer's serving certificates.
+func AuthorityName(issuer string) string { return "m2m-" + issuer + "-ca" }
+
+// ServingName is the Secret with an issuer's serving certificate: the operator's own, or the one that the spec names.
+func ServingName(issuer *v1alpha1.TokenIssuer) string {
+	if issuer.Spec.TLS != nil {
+		return issuer.Spec.TLS.SecretName
+	}
+	return "m2m-" + issuer.Name + "-tls"
+}
+
+// KeyName is the Secret with one private signing key. It is named by what it is for, so that two managers that both
+// want to make it make one.
+func KeyName(issuer string, slot keyring.Slot) string {
+	return fmt.Sprintf("m2m-%s-key-%s-%d", issuer, strings.ToLower(string(slot.Algorithm)), slot.Generation)
+}
+
+func labels(content string, more ...string) map[string]string {
+	l := map[string]string{LabelManagedBy: ManagedBy, LabelContent: content}
+	for i := 0; i+1 < len(more); i += 2 {
+		l[more[i]] = more[i+1]
+	}
+	return l
+}
+
+// IssuerSecret is a Secret of an issuer in the install namespace. It has no owner: deleting a TokenIssuer stops it and
+// loses nothing.
+func IssuerSecret(issuer, namespace, name, content string, data map[string][]byte) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: labels(content, LabelIssuer, issuer)},
+		Data:       data,
+	}
+}
+
+// SigningKey is the immutable Secret of one private key.
+func SigningKey(issuer, namespace string, slot keyring.Slot, private []byte) *corev1.Secret {
+	secret := IssuerSecret(issuer, namespace, KeyName(issuer, slot), "signing-key", map[string][]byte{KeyPrivateJWK: private})
+	immutable := true
+	secret.Immutable = &immutable
+	return secret
+}
+
+// CertificateSecret is the kubernetes.io/tls Secret of an authority or of a serving certificate.
+func CertificateSecret(issuer, namespace, name, content string, pair pki.Pair, authority []byte) *corev1.Secret {
+	secret := IssuerSecret(issuer, namespace, name, content, map[string][]byte{
+		corev1.TLSCertKey: pair.Certificate, corev1.TLSPrivateKeyKey: pair.Key, KeyAuthority: authority,
+	})
+	secret.Type = corev1.SecretTypeTLS
+	return secret
+}
+
+// Ring is the ConfigMap of an issuer's key ring.
+func Ring(issuer, namespace string, ring []byte) *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: RingName(issuer), Labels: labels("key-ring", LabelIssuer, issuer)},
+		Data:       map[string]string{KeyRing: string(ring)},
+	}
+}
+
+// Endpoint is what clients and APIs are told of an issuer.
+type Endpoint struct {
+	// URL is the issuer identifier.
+	URL string
+	// Authority is the PEM bundle that the serving certificate verifies with, empty for the system's authorities.
+	Authority []byte
+}
+
+// Credential is the Secret that a workload mounts. Owner and annotations are the caller's.
+func Credential(client *v1alpha1.M2MClient, endpoint Endpoint, secret string) *corev1.Secret {
+	data := map[string][]byte{
+		KeyClientID:      []byte(client.ClientID()),
+		KeyClientSecret:  []byte(secret),
+		KeyTokenEndpoint: []byte(v1alpha1.EndpointURL(endpoint.URL, PathToken)),
+		KeyIssuer:        []byte(endpoint.URL),
+	}
+	if len(endpoint.Authority) > 0 {
+		data[KeyAuthority] = endpoint.Authority
+	}
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: client.Namespace, Name: client.SecretName(),
+			Labels: labels("credential", LabelM2MClient, client.Name),
+		},
+		Type: corev1.SecretTypeOpaque,
+		Data: data,
+	}
+}
+
+// Verifier is the ConfigMap that an API's own pods mount to verify tokens.
+func Verifier(api *v1alpha1.ApiResource, endpoint Endpoint) *corev1.ConfigMap {
+	data := map[string]string{
+		KeyIssuer:   endpoint.URL,
+		KeyAudience: api.Spec.Identifier,
+		KeyJWKSURI:  v1alpha1.EndpointURL(endpoint.URL, PathJWKS),
+	}
+	if len(endpoint.Authority) > 0 {
+		data[KeyAuthority] = string(endpoint.Authority)
+	}
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: api.Namespace, Name: api.VerifierConfigMapName(),
+			Labels: labels("verifier", LabelApiResource, api.Name),
+		},
+		Data: data,
+	}
+}
+
+// ServingNames are the names that an issuer's certificate is for: the host of its URL and those of its Service.
+func ServingNames(issuer *v1alpha1.TokenIssuer, namespace string) []string {
+	service := issuer.ServiceName()
+	names := []string{
+		service, service + "." + namespace, service + "." + namespace + ".svc",
+		service + "." + namespace + ".svc.cluster.local",
+	}
+	if u, err := url.Parse(issuer.IssuerURL(namespace)); err == nil && !slices.Contains(names, u.Hostname()) {
+		names = append(names, u.Hostname())
+	}
+	return names
+}
