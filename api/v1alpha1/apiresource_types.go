@@ -16,7 +16,8 @@ type ApiResourceSpec struct {
 	// +required
 	// +kubebuilder:validation:MinLength=3
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]+$`
+	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9+.-]*:([A-Za-z0-9._~:/?\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+$`
+	// +kubebuilder:validation:XValidation:rule="isURL(self)",message="must be a valid absolute URI"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="field is immutable"
 	Identifier string `json:"identifier,omitempty"`
 
@@ -59,7 +60,7 @@ type ApiResourceToken struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}[smh])+$`
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="must be between 10s and 24h"
 	Lifetime *metav1.Duration `json:"lifetime,omitempty"`
 
@@ -100,7 +101,7 @@ type ApiResourceStatus struct {
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:selectablefield:JSONPath=`.spec.issuerRef.name`
 // +kubebuilder:selectablefield:JSONPath=`.spec.identifier`
-// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="the name must be at most 63 characters"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="the name must be at most 63 characters",fieldPath=".metadata"
 type ApiResource struct {
 	metav1.TypeMeta `json:",inline"`
 

@@ -4,7 +4,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // M2MClientSpec describes a workload that asks for tokens.
 // +kubebuilder:validation:XValidation:rule="self.issuerRef == oldSelf.issuerRef",message="field is immutable",fieldPath=".issuerRef"
-// +kubebuilder:validation:XValidation:rule="(has(self.credential) && has(self.credential.secretName) ? self.credential.secretName : '') == (has(oldSelf.credential) && has(oldSelf.credential.secretName) ? oldSelf.credential.secretName : '')",message="credential.secretName is immutable, also from absent to set: delete the M2MClient and create it anew to change it"
+// +kubebuilder:validation:XValidation:rule="(has(self.credential) && has(self.credential.secretName) ? self.credential.secretName : \"\") == (has(oldSelf.credential) && has(oldSelf.credential.secretName) ? oldSelf.credential.secretName : \"\")",message="field is immutable, also from absent to set: delete the M2MClient and create it anew to change it",fieldPath=".credential.secretName"
 type M2MClientSpec struct {
 	// issuerRef names the TokenIssuer that this client gets its tokens from. Immutable.
 	// +optional
@@ -32,7 +32,7 @@ type M2MClientSpec struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}[smh])+$`
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="must be between 10s and 24h"
 	TokenLifetime *metav1.Duration `json:"tokenLifetime,omitempty"`
 
@@ -41,7 +41,7 @@ type M2MClientSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=3
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]+$`
+	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9+.-]*:([A-Za-z0-9._~:/?\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+$`
 	DefaultAudience string `json:"defaultAudience,omitempty"`
 
 	// credential says where the client's secret is kept.
@@ -189,7 +189,7 @@ type M2MClientStatus struct {
 // +kubebuilder:printcolumn:name="Issuer",type=string,JSONPath=`.spec.issuerRef.name`,priority=1
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:selectablefield:JSONPath=`.spec.issuerRef.name`
-// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="the name must be at most 63 characters: the client_id is made of it"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="the name must be at most 63 characters: the client_id is made of it",fieldPath=".metadata"
 type M2MClient struct {
 	metav1.TypeMeta `json:",inline"`
 

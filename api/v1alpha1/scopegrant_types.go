@@ -3,7 +3,10 @@ package v1alpha1
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // ScopeGrantSpec says who may have which scopes of one API. Grants only add; there is no deny.
-// +kubebuilder:validation:XValidation:rule="!has(self.notBefore) || !has(self.expiresAt) || self.notBefore < self.expiresAt",message="expiresAt must be later than notBefore"
+//
+// The patterns of the times are narrower than the format date-time of the API server, which lets through what Go does
+// not parse: one such object would break every watch of the kind, and with it every issuer.
+// +kubebuilder:validation:XValidation:rule="!has(self.notBefore) || !has(self.expiresAt) || self.notBefore < self.expiresAt",message="must be later than notBefore",fieldPath=".expiresAt"
 type ScopeGrantSpec struct {
 	// apiResourceRef names the ApiResource, always in the grant's own namespace: only an API's owner can grant.
 	// +required
@@ -23,13 +26,23 @@ type ScopeGrantSpec struct {
 	// +kubebuilder:validation:MaxItems=512
 	Scopes []ScopeName `json:"scopes,omitempty"`
 
-	// notBefore is when the grant begins. Default: at once.
+	// notBefore is when the grant begins: RFC 3339. Default: at once.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:MaxLength=40
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9999-01-01T00:00:00Z')",message="must be between the years 1970 and 9999"
 	NotBefore *metav1.Time `json:"notBefore,omitempty"`
 
-	// expiresAt is when the grant ends, by the clock of each issuer. Tokens issued before live on until their own
-	// expiry. Default: never.
+	// expiresAt is when the grant ends: RFC 3339, by the clock of each issuer. Tokens issued before live on until
+	// their own expiry. Default: never.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:MaxLength=40
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9999-01-01T00:00:00Z')",message="must be between the years 1970 and 9999"
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 
 	// suspend takes the grant back at once, until it is false again.
@@ -142,7 +155,7 @@ type ScopeGrantStatus struct {
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:selectablefield:JSONPath=`.spec.apiResourceRef.name`
-// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="the name must be at most 63 characters"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="the name must be at most 63 characters",fieldPath=".metadata"
 type ScopeGrant struct {
 	metav1.TypeMeta `json:",inline"`
 

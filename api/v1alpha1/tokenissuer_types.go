@@ -21,7 +21,10 @@ type TokenIssuerSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=9
 	// +kubebuilder:validation:MaxLength=256
-	// +kubebuilder:validation:Pattern=`^https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~!$&'()*+,;=:@/-]*)?$`
+	// +kubebuilder:validation:Pattern=`^https://[A-Za-z0-9._~!$&'()*+,;=:/\[\]-]+$`
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && self.matches('^https://([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?([.][A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*|[[][0-9A-Fa-f:.]+[]])(:[1-9][0-9]{0,4})?(/[^][]*)?$')",message="must have a valid host, and after it only a port and a path"
+	// +kubebuilder:validation:XValidation:rule="!isURL(self) || size(url(self).getPort()) == 0 || int(url(self).getPort()) <= 65535",message="must have a port of at most 65535"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https://[^/]*(/.*)?/([.]{0,2}/|[.]{1,2}$)')",message="must not have an empty, . or .. path segment"
 	URL string `json:"url,omitempty"`
 
 	// signing says how tokens are signed. Default: ES256.
@@ -60,7 +63,7 @@ type TokenIssuerTokens struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}[smh])+$`
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="must be between 10s and 24h"
 	DefaultLifetime *metav1.Duration `json:"defaultLifetime,omitempty"`
 
@@ -69,7 +72,7 @@ type TokenIssuerTokens struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}[smh])+$`
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="must be between 10s and 24h"
 	MaxLifetime *metav1.Duration `json:"maxLifetime,omitempty"`
 }
@@ -174,7 +177,7 @@ type TokenIssuerStatus struct {
 // +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.status.url`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
-// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40 && !self.metadata.name.contains('.')",message="the name must be a DNS label of at most 40 characters: Services and Secrets are named after it"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40 && !self.metadata.name.contains('.')",message="the name must be a DNS label of at most 40 characters: Services and Secrets are named after it",fieldPath=".metadata"
 type TokenIssuer struct {
 	metav1.TypeMeta `json:",inline"`
 

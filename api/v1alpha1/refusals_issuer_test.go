@@ -1,0 +1,61 @@
+package v1alpha1_test
+
+import "strings"
+
+func tokenIssuerRefusals() []refusal {
+	const name = "metadata cel: the name must be a DNS label of at most 40 characters: Services and Secrets are named after it"
+	return concat(
+		[]refusal{
+			{rule: name, example: "41 characters", change: set("metadata.name", strings.Repeat("a", 41))},
+			{rule: name, example: "a dot", change: set("metadata.name", "tokens.example.com")},
+			{rule: "spec required", example: "absent", change: unset("spec")},
+		},
+		issuerURLRefusals(),
+		signingRefusals(),
+		[]refusal{
+			{rule: "spec.tokens minProperties", example: "empty", change: set("spec.tokens", map[string]any{})},
+			{rule: "spec.tokens cel: defaultLifetime must not be longer than maxLifetime", example: "61m of 1h",
+				change: set("spec.tokens", map[string]any{"defaultLifetime": "61m", "maxLifetime": "1h"})},
+		},
+		lifetime("spec.tokens.defaultLifetime"),
+		lifetime("spec.tokens.maxLifetime"),
+		missing("spec.tls.secretName"),
+		subdomain("spec.tls.secretName", 253),
+	)
+}
+
+func issuerURLRefusals() []refusal {
+	const url = "spec.url "
+	return concat(
+		refuse(url+"minLength", "", "https://"),
+		refuse(url+"maxLength", "https://"+strings.Repeat("a", 249)),
+		refuse(url+"pattern", "http://tokens.example.com", "tokens.example.com", "HTTPS://tokens.example.com",
+			"https://tokens.example.com?", "https://tokens.example.com/?tenant=a", "https://tokens.example.com/#a",
+			"https://user@tokens.example.com", "https://user:password@tokens.example.com", "https://tokens.example.com/%41",
+			"https://tokens.example.com/a b", "https://tokens.example.com\n", `https://tokens.example.com\a`,
+			"https://tökens.example.com"),
+		refuse(url+"cel: must have a valid host, and after it only a port and a path", "https:///tokens", "https://..",
+			"https://tokens..example.com", "https://-tokens.example.com", "https://tokens.example.com:",
+			"https://tokens.example.com:0", "https://tokens.example.com:123456", "https://tokens.example.com:443x",
+			"https://[::1", "https://[:::::]", "https://[1.2.3.4]", "https://tokens.example.com/[a]"),
+		refuse(url+"cel: must have a port of at most 65535", "https://tokens.example.com:65536", "https://[::1]:99999/a"),
+		refuse(url+"cel: must not have an empty, . or .. path segment", "https://tokens.example.com//",
+			"https://tokens.example.com//a", "https://tokens.example.com/a//b", "https://tokens.example.com/.",
+			"https://tokens.example.com/..", "https://tokens.example.com/a/../b", "https://tokens.example.com/a:/./b"),
+	)
+}
+
+func signingRefusals() []refusal {
+	const path = "spec.signing.algorithms"
+	algorithms := func(names ...any) edit { return set(path, append([]any{}, names...)) }
+	return []refusal{
+		{rule: "spec.signing minProperties", example: "empty", change: set("spec.signing", map[string]any{})},
+		{rule: path + " minItems", example: "none at all", change: algorithms()},
+		{rule: path + " maxItems", example: "four", change: algorithms("ES256", "RS256", "PS256", "EdDSA")},
+		{rule: path + " cel: must not name an algorithm twice", example: "twice", change: algorithms("ES256", "RS256", "ES256")},
+		{rule: path + "[] enum", example: "none", change: algorithms("none")},
+		{rule: path + "[] enum", example: "HS256", change: algorithms("HS256")},
+		{rule: path + "[] enum", example: "lower case", change: algorithms("es256")},
+		{rule: path + "[] enum", example: "nothing", change: algorithms("")},
+	}
+}

@@ -1,0 +1,110 @@
+// Command m2m-manager runs the controllers: it writes credential Secrets, verifier ConfigMaps, signing keys and
+// certificates, and says in status how it went.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/m2m-operator/m2m-operator/controllers"
+	"github.com/m2m-operator/m2m-operator/internal/feed"
+	"github.com/m2m-operator/m2m-operator/internal/version"
+)
+
+type options struct {
+	kubeconfig    string
+	namespace     string
+	metricsListen string
+	healthListen  string
+	leaderElect   bool
+	showVersion   bool
+}
+
+func main() {
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer cancel()
+	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "m2m-manager:", err)
+		os.Exit(1)
+	}
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("m2m-manager", flag.ContinueOnError)
+	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file; default: $KUBECONFIG, else the pod's ServiceAccount")
+	flags.StringVar(&o.namespace, "namespace", "m2m-system", "namespace that the operator is installed in")
+	flags.StringVar(&o.metricsListen, "metrics-listen", ":8080", "address for Prometheus metrics, 0 for none")
+	flags.StringVar(&o.healthListen, "health-listen", ":8081", "address for /healthz and /readyz")
+	flags.BoolVar(&o.leaderElect, "leader-elect", true, "work only while holding the lease, so that several replicas can run")
+	flags.BoolVar(&o.showVersion, "version", false, "print the version and exit")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q: only flags are taken", flags.Arg(0))
+	}
+	return o, nil
+}
+
+func run(ctx context.Context, args []string) error {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	if o.showVersion {
+		fmt.Println(version.Version)
+		return nil
+	}
+	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
+	klog.SetSlogLogger(log)
+	log.Info("starting m2m-manager", "version", version.Version, "namespace", o.namespace, "leaderElect", o.leaderElect)
+	restConfig, err := feed.Config(o.kubeconfig)
+	if err != nil {
+		return err
+	}
+	mgr, err := newManager(restConfig, o)
+	if err != nil {
+		return err
+	}
+	if err := controllers.Add(ctx, mgr, controllers.Options{Namespace: o.namespace, Now: time.Now, Random: rand.Reader}); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+func newManager(restConfig *rest.Config, o options) (ctrl.Manager, error) {
+	restConfig.QPS = -1 // the API server's priority and fairness is the judge of load
+	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
+		Scheme:                        feed.NewScheme(),
+		Cache:                         controllers.CacheOptions(o.namespace),
+		Controller:                    config.Controller{MaxConcurrentReconciles: 8},
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              "m2m-manager",
+		LeaderElectionNamespace:       o.namespace,
+		LeaderElectionReleaseOnCancel: true,
+		Metrics:                       metricsserver.Options{BindAddress: o.metricsListen},
+		HealthProbeBindAddress:        o.healthListen,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return mgr, errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping))
+}

@@ -1,0 +1,122 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/access"
+	"github.com/m2m-operator/m2m-operator/internal/manifests"
+)
+
+// ApiResourceReconciler writes an API's verifier ConfigMap and says whether its identifier is its own.
+type ApiResourceReconciler struct {
+	client.Client
+	// Live reads past the cache.
+	Live      client.Reader
+	Index     *access.Index
+	Wakeups   *Wakeups
+	Namespace string
+	Now       func() time.Time
+	Events    events.EventRecorder
+}
+
+// SetupWithManager registers the controller.
+func (r *ApiResourceReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.ApiResource{}).
+		WatchesRawSource(r.Wakeups.of(access.KindApiResource)).
+		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(parent(manifests.LabelApiResource))).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(dependents(r, r.Index, access.KindApiResource)), inNamespace(r.Namespace)).
+		Complete(r)
+}
+
+// Reconcile brings one ApiResource to what its spec asks for.
+func (r *ApiResourceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	api := &v1alpha1.ApiResource{}
+	if err := r.Get(ctx, req.NamespacedName, api); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	known := r.Index.Generation(access.RefOf(api))
+	judged, ok := r.Index.ApiResourceVerdict(req.NamespacedName)
+	if !ok || known != api.Generation {
+		return ctrl.Result{}, nil // being deleted, or about to be looked at again
+	}
+	before := api.DeepCopy()
+	now := r.Now()
+	made, err := r.ensureVerifier(ctx, api, judged)
+	if err != nil {
+		made = waits(v1alpha1.ConditionProgrammed, v1alpha1.ReasonWaiting, "Writing the verifier ConfigMap failed and is tried again")
+	}
+	if was := conditionReason(before, v1alpha1.ConditionAccepted); !judged.Accepted.OK && was != judged.Accepted.Reason {
+		eventf(r.Events, api, corev1.EventTypeWarning, judged.Accepted.Reason, judged.Accepted.Message)
+	}
+	wait := report(api, now,
+		access.Finding{OK: true, Reason: v1alpha1.ReasonReady, Message: "Tokens can be issued for " + api.Spec.Identifier},
+		counts(v1alpha1.ConditionAccepted, judged.Accepted),
+		counts(v1alpha1.ConditionResolvedRefs, judged.ResolvedRefs), made)
+	return ctrl.Result{RequeueAfter: wait}, errors.Join(err, patchStatus(ctx, r.Client, before, api))
+}
+
+// ensureVerifier writes the ConfigMap that the API's own pods mount. An API that is not accepted keeps the one it has:
+// its pods go on verifying tokens that are alive.
+func (r *ApiResourceReconciler) ensureVerifier(ctx context.Context, api *v1alpha1.ApiResource, judged access.ApiResourceVerdict) (verdict, error) {
+	if !judged.Accepted.OK || !judged.ResolvedRefs.OK {
+		return waits(v1alpha1.ConditionProgrammed, v1alpha1.ReasonWaiting, "Nothing is written while the ApiResource is not accepted"), nil
+	}
+	endpoint, ready, err := readEndpoint(ctx, r, r.Namespace, api.Spec.IssuerRef.Name)
+	if err != nil {
+		return verdict{}, err
+	}
+	if !ready {
+		return issuerNotReady(api.Spec.IssuerRef.Name), nil
+	}
+	wanted := manifests.Verifier(api, endpoint)
+	key := client.ObjectKeyFromObject(wanted)
+	found := &corev1.ConfigMap{}
+	err = r.Get(ctx, key, found)
+	if apierrors.IsNotFound(err) {
+		err = r.Live.Get(ctx, key, found) // the cache knows only what carries our label
+	}
+	switch {
+	case apierrors.IsNotFound(err):
+		own(wanted, api, v1alpha1.GroupVersion.WithKind("ApiResource"))
+		err = r.Create(ctx, wanted)
+	case err != nil:
+	case !hasLabels(found, wanted.Labels):
+		return counts(v1alpha1.ConditionProgrammed, access.Finding{Reason: v1alpha1.ReasonConfigMapNotOwned, Message: fmt.Sprintf(
+			"A ConfigMap %s exists that this operator did not write for this ApiResource. It is left alone. Rename or delete it.", key)}), nil
+	default:
+		owned := own(found, api, v1alpha1.GroupVersion.WithKind("ApiResource"))
+		if !maps.Equal(found.Data, wanted.Data) || owned {
+			found.Data = wanted.Data
+			err = r.Update(ctx, found)
+		}
+	}
+	if err != nil {
+		return verdict{}, fmt.Errorf("write verifier ConfigMap: %w", err)
+	}
+	api.Status.VerifierConfigMapName = wanted.Name
+	return programmed("The ConfigMap " + wanted.Name + " tells verifiers what to check"), nil
+}
+
+// conditionReason is the reason of a condition as it was, "" if there was none.
+func conditionReason(object v1alpha1.Conditioned, condition string) string {
+	for _, c := range *object.StatusConditions() {
+		if c.Type == condition && c.Status == metav1.ConditionFalse {
+			return c.Reason
+		}
+	}
+	return ""
+}

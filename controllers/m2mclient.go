@@ -1,0 +1,137 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/access"
+	"github.com/m2m-operator/m2m-operator/internal/credential"
+	"github.com/m2m-operator/m2m-operator/internal/manifests"
+)
+
+// strangerRecheck is how often a client whose Secret's name is taken looks again: strangers' Secrets are not watched.
+const strangerRecheck = 10 * time.Second
+
+const (
+	maxListedAPIs   = 32
+	maxListedScopes = 64
+)
+
+// M2MClientReconciler keeps a client's credential Secret and tells issuers how to check it.
+type M2MClientReconciler struct {
+	client.Client
+	// Live reads past the cache.
+	Live      client.Reader
+	Index     *access.Index
+	Wakeups   *Wakeups
+	Namespace string
+	Now       func() time.Time
+	// Random is where secrets come from.
+	Random io.Reader
+	Events events.EventRecorder
+}
+
+// SetupWithManager registers the controller.
+func (r *M2MClientReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.M2MClient{}).
+		WatchesRawSource(r.Wakeups.of(access.KindM2MClient)).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(parent(manifests.LabelM2MClient))).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(dependents(r, r.Index, access.KindM2MClient)), inNamespace(r.Namespace)).
+		Complete(r)
+}
+
+// Reconcile brings one M2MClient to what its spec asks for.
+func (r *M2MClientReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	object := &v1alpha1.M2MClient{}
+	if err := r.Get(ctx, req.NamespacedName, object); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	now := r.Now()
+	known := r.Index.Generation(access.RefOf(object))
+	judged, ok := r.Index.ClientVerdict(req.NamespacedName, now)
+	if !ok || known != object.Generation {
+		return ctrl.Result{}, nil // being deleted, or about to be looked at again
+	}
+	before := object.DeepCopy()
+	run := &clientRun{M2MClientReconciler: r, client: object, before: before, now: now, next: judged.NextChange}
+	made, err := run.ensureCredential(ctx, judged.ResolvedRefs.OK)
+	if err != nil {
+		made = waits(v1alpha1.ConditionProgrammed, v1alpha1.ReasonWaiting, "Writing the credential failed and is tried again")
+	}
+	object.Status.ClientID = object.ClientID()
+	object.Status.SecretName = object.SecretName()
+	object.Status.Access, object.Status.AccessCount = effectiveAccess(judged.Access)
+	wait := report(object, now, readiness(object),
+		counts(v1alpha1.ConditionAccepted, access.Finding{OK: true, Reason: v1alpha1.ReasonAccepted, Message: "The spec is valid"}),
+		counts(v1alpha1.ConditionResolvedRefs, judged.ResolvedRefs), made)
+	if made.Reason == v1alpha1.ReasonSecretNotOwned {
+		run.look(now.Add(strangerRecheck))
+		if conditionReason(before, v1alpha1.ConditionProgrammed) != made.Reason {
+			eventf(r.Events, object, corev1.EventTypeWarning, made.Reason, made.Message)
+		}
+	}
+	return ctrl.Result{RequeueAfter: soonest(now, run.next, wait)}, errors.Join(err, patchStatus(ctx, r.Client, run.before, object))
+}
+
+func readiness(c *v1alpha1.M2MClient) access.Finding {
+	if c.Spec.Suspend {
+		return access.Finding{OK: true, Reason: v1alpha1.ReasonSuspended, Message: "Suspended: its credentials are refused until spec.suspend is false"}
+	}
+	return access.Finding{OK: true, Reason: v1alpha1.ReasonReady, Message: "Its credential is in the Secret " + c.SecretName()}
+}
+
+// effectiveAccess is the bounded form of what a client may do.
+func effectiveAccess(all []access.Access) ([]v1alpha1.EffectiveAccess, int32) {
+	var listed []v1alpha1.EffectiveAccess
+	for _, a := range all[:min(len(all), maxListedAPIs)] {
+		entry := v1alpha1.EffectiveAccess{
+			Audience: a.Audience, ScopeCount: int32(len(a.Scopes)),
+			ApiResource: v1alpha1.NamespacedReference{
+				Namespace: v1alpha1.NamespaceName(a.ApiResource.Namespace), Name: v1alpha1.ObjectName(a.ApiResource.Name)},
+		}
+		for _, scope := range a.Scopes[:min(len(a.Scopes), maxListedScopes)] {
+			entry.Scopes = append(entry.Scopes, v1alpha1.ScopeName(scope))
+		}
+		listed = append(listed, entry)
+	}
+	return listed, int32(len(all))
+}
+
+// clientRun is one reconcile of one M2MClient.
+type clientRun struct {
+	*M2MClientReconciler
+	client *v1alpha1.M2MClient
+	// before is the object as it is in the API server: what status patches are made against.
+	before *v1alpha1.M2MClient
+	now    time.Time
+	// next is when to look again, zero if nothing is due.
+	next time.Time
+}
+
+func (r *clientRun) look(at time.Time) {
+	if !at.IsZero() && (r.next.IsZero() || at.Before(r.next)) {
+		r.next = at
+	}
+}
+
+func (r *clientRun) owner() credential.Owner {
+	return credential.Owner{Issuer: r.client.Spec.IssuerRef.Name, ClientID: r.client.ClientID()}
+}
+
+// secretNotOwned says how to go on when the Secret's name is taken.
+func (r *clientRun) secretNotOwned() verdict {
+	return counts(v1alpha1.ConditionProgrammed, access.Finding{Reason: v1alpha1.ReasonSecretNotOwned, Message: fmt.Sprintf(
+		"A Secret %s exists that carries no proof that this operator wrote it for this client. It is left alone and is no credential. "+
+			"Rename or delete it, or set spec.credential.secretName in a new M2MClient.", r.client.SecretName())})
+}

@@ -1,0 +1,66 @@
+package controllers
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/events"
+
+	"github.com/m2m-operator/m2m-operator/internal/manifests"
+)
+
+// managed selects what the manager has written.
+var managed = labels.SelectorFromSet(labels.Set{manifests.LabelManagedBy: manifests.ManagedBy})
+
+func hasLabels(object metav1.Object, wanted map[string]string) bool {
+	return labels.SelectorFromSet(wanted).Matches(labels.Set(object.GetLabels()))
+}
+
+// addLabels sets our labels and leaves others' as they are.
+func addLabels(object metav1.Object, wanted map[string]string) {
+	object.SetLabels(labels.Merge(object.GetLabels(), wanted))
+}
+
+// own makes the object go when its owner goes, and reports whether that is news. An owner of the same name but another
+// UID, as a restored backup brings it, is replaced. Owners are not kept from being deleted first, which would need
+// rights on their finalizers.
+func own(object, owner metav1.Object, kind schema.GroupVersionKind) bool {
+	controller := true
+	reference := metav1.OwnerReference{
+		APIVersion: kind.GroupVersion().String(), Kind: kind.Kind,
+		Name: owner.GetName(), UID: owner.GetUID(), Controller: &controller,
+	}
+	references := object.GetOwnerReferences()
+	for i, r := range references {
+		if r.Kind != reference.Kind || r.Name != reference.Name {
+			continue
+		}
+		if r.UID == reference.UID {
+			return false
+		}
+		references[i] = reference
+		object.SetOwnerReferences(references)
+		return true
+	}
+	object.SetOwnerReferences(append(references, reference))
+	return true
+}
+
+// soonest is how long to wait for the next of a point in time and a wait, each of which may be zero for never. It is
+// never less than a moment, so that a deadline that has just come does not spin.
+func soonest(now, at time.Time, wait time.Duration) time.Duration {
+	if !at.IsZero() {
+		if until := max(at.Sub(now), time.Second); wait == 0 || until < wait {
+			return until
+		}
+	}
+	return wait
+}
+
+// eventf records an event that a person would want to know of.
+func eventf(recorder events.EventRecorder, object runtime.Object, kind, reason, note string) {
+	recorder.Eventf(object, nil, kind, reason, reason, "%s", note)
+}

@@ -1,0 +1,51 @@
+package controllers
+
+import (
+	"context"
+	"time"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/access"
+)
+
+// ScopeGrantReconciler says what a grant does. Granting itself needs no controller: issuers read the spec.
+type ScopeGrantReconciler struct {
+	client.Client
+	Index   *access.Index
+	Wakeups *Wakeups
+	Now     func() time.Time
+}
+
+// SetupWithManager registers the controller.
+func (r *ScopeGrantReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.ScopeGrant{}).
+		WatchesRawSource(r.Wakeups.of(access.KindScopeGrant)).
+		Complete(r)
+}
+
+// Reconcile brings one ScopeGrant's status up to date.
+func (r *ScopeGrantReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	grant := &v1alpha1.ScopeGrant{}
+	if err := r.Get(ctx, req.NamespacedName, grant); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	now := r.Now()
+	known := r.Index.Generation(access.RefOf(grant))
+	judged, ok := r.Index.GrantVerdict(req.NamespacedName, now)
+	if !ok || known != grant.Generation {
+		return ctrl.Result{}, nil // being deleted, or about to be looked at again
+	}
+	before := grant.DeepCopy()
+	matched := int32(judged.MatchedClients)
+	grant.Status.MatchedClients = &matched
+	wait := report(grant, now,
+		access.Finding{OK: true, Reason: v1alpha1.ReasonReady, Message: judged.Active.Message},
+		counts(v1alpha1.ConditionAccepted, judged.Accepted),
+		counts(v1alpha1.ConditionResolvedRefs, judged.ResolvedRefs),
+		informs(v1alpha1.ConditionActive, judged.Active))
+	return ctrl.Result{RequeueAfter: soonest(now, judged.NextChange, wait)}, patchStatus(ctx, r.Client, before, grant)
+}

@@ -1,0 +1,46 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/m2m-operator/m2m-operator/internal/access"
+)
+
+// Options of all controllers together.
+type Options struct {
+	// Namespace that the operator is installed in.
+	Namespace string
+	// Now is the clock.
+	Now func() time.Time
+	// Random is where secrets come from.
+	Random io.Reader
+}
+
+// Add registers all controllers with a manager whose cache was made with CacheOptions.
+func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
+	index := access.NewIndex(o.Namespace)
+	wakeups, err := WatchIndex(ctx, mgr.GetCache(), index)
+	if err != nil {
+		return err
+	}
+	c, live, recorder := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("m2m-manager")
+	return errors.Join(
+		(&TokenIssuerReconciler{
+			Client: c, Live: live, Namespace: o.Namespace, Now: o.Now, Random: o.Random, Events: recorder,
+		}).SetupWithManager(mgr),
+		(&ApiResourceReconciler{
+			Client: c, Live: live, Index: index, Wakeups: wakeups, Namespace: o.Namespace, Now: o.Now, Events: recorder,
+		}).SetupWithManager(mgr),
+		(&M2MClientReconciler{
+			Client: c, Live: live, Index: index, Wakeups: wakeups, Namespace: o.Namespace, Now: o.Now, Random: o.Random, Events: recorder,
+		}).SetupWithManager(mgr),
+		(&ScopeGrantReconciler{
+			Client: c, Index: index, Wakeups: wakeups, Now: o.Now,
+		}).SetupWithManager(mgr),
+	)
+}

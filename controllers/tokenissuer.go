@@ -1,0 +1,232 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/access"
+	"github.com/m2m-operator/m2m-operator/internal/credential"
+	"github.com/m2m-operator/m2m-operator/internal/keyring"
+	"github.com/m2m-operator/m2m-operator/internal/manifests"
+)
+
+// TokenIssuerReconciler makes an issuer's pepper, signing keys and certificate.
+type TokenIssuerReconciler struct {
+	client.Client
+	// Live reads past the cache.
+	Live      client.Reader
+	Namespace string
+	Now       func() time.Time
+	// Random is where peppers come from.
+	Random io.Reader
+	Events events.EventRecorder
+}
+
+// SetupWithManager registers the controller.
+func (r *TokenIssuerReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.TokenIssuer{}).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(issuerOf), inNamespace(r.Namespace)).
+		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(issuerOf), inNamespace(r.Namespace)).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(issuersServedBy(r)), inNamespace(r.Namespace)).
+		Complete(r)
+}
+
+// issuerRun is one reconcile of one TokenIssuer.
+type issuerRun struct {
+	*TokenIssuerReconciler
+	issuer *v1alpha1.TokenIssuer
+	now    time.Time
+	// next is when to look again, zero if nothing is due.
+	next time.Time
+}
+
+// Reconcile brings one TokenIssuer to what its spec asks for.
+func (r *TokenIssuerReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	issuer := &v1alpha1.TokenIssuer{}
+	if err := r.Get(ctx, req.NamespacedName, issuer); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if issuer.DeletionTimestamp != nil {
+		return ctrl.Result{}, nil
+	}
+	before := issuer.DeepCopy()
+	run := &issuerRun{TokenIssuerReconciler: r, issuer: issuer, now: r.Now()}
+
+	refs := counts(v1alpha1.ConditionResolvedRefs, access.Finding{OK: true, Reason: v1alpha1.ReasonResolvedRefs, Message: "Every reference is resolved"})
+	made := programmed("Pepper, signing keys and serving certificate are in place")
+	var failures []error
+	for _, step := range []func(context.Context) error{run.ensurePepper, run.ensureKeys, run.ensureCertificate} {
+		err := step(ctx)
+		var stop *stop
+		switch {
+		case err == nil:
+		case errors.As(err, &stop) && stop.condition == v1alpha1.ConditionResolvedRefs:
+			refs = stop.verdict
+		case errors.As(err, &stop):
+			made = stop.verdict
+		default:
+			failures = append(failures, err)
+			made = waits(v1alpha1.ConditionProgrammed, v1alpha1.ReasonWaiting, "Writing pepper, keys and certificate failed and is tried again")
+		}
+	}
+	issuer.Status.URL = issuer.IssuerURL(r.Namespace)
+	issuer.Status.TokenEndpoint = v1alpha1.EndpointURL(issuer.Status.URL, manifests.PathToken)
+	issuer.Status.JWKSURI = v1alpha1.EndpointURL(issuer.Status.URL, manifests.PathJWKS)
+	wait := report(issuer, run.now,
+		access.Finding{OK: true, Reason: v1alpha1.ReasonReady, Message: "Tokens can be issued at " + issuer.Status.TokenEndpoint},
+		counts(v1alpha1.ConditionAccepted, access.Finding{OK: true, Reason: v1alpha1.ReasonAccepted, Message: "The spec is valid"}),
+		refs, made)
+	failures = append(failures, patchStatus(ctx, r.Client, before, issuer))
+	return ctrl.Result{RequeueAfter: soonest(run.now, run.next, wait)}, errors.Join(failures...)
+}
+
+// stop is an error that no retry heals: it becomes a condition.
+type stop struct{ verdict }
+
+func (s *stop) Error() string { return s.Message }
+
+func stopped(condition, reason, format string, args ...any) error {
+	return &stop{counts(condition, access.Finding{Reason: reason, Message: fmt.Sprintf(format, args...)})}
+}
+
+// ensurePepper makes the pepper once. One that is named somewhere and gone is never made anew: nothing that was
+// verified with the old one would verify, and nobody would know why.
+func (r *issuerRun) ensurePepper(ctx context.Context) error {
+	name := manifests.PepperName(r.issuer.Name)
+	secret, err := r.read(ctx, name)
+	if err != nil {
+		return err
+	}
+	if secret == nil {
+		lost, err := r.pepperIsNamed(ctx)
+		if err != nil {
+			return err
+		}
+		if lost {
+			message := fmt.Sprintf("The Secret %s/%s with the pepper is gone, and client credentials were made with it. Restore it from a backup; "+
+				"or, to start over with new credentials for every client, create it with 32 random bytes under the key %q and delete every credential Secret.",
+				r.Namespace, name, manifests.KeyPepper)
+			eventf(r.Events, r.issuer, corev1.EventTypeWarning, v1alpha1.ReasonPepperLost, message)
+			return stopped(v1alpha1.ConditionProgrammed, v1alpha1.ReasonPepperLost, "%s", message)
+		}
+		data, err := credential.NewPepper(r.Random)
+		if err != nil {
+			return err
+		}
+		secret = manifests.IssuerSecret(r.issuer.Name, r.Namespace, name, "pepper", map[string][]byte{manifests.KeyPepper: data})
+		if err := r.Create(ctx, secret); err != nil {
+			return fmt.Errorf("create pepper: %w", err)
+		}
+	}
+	pepper, err := credential.ParsePepper(secret.Data[manifests.KeyPepper])
+	if err != nil {
+		return stopped(v1alpha1.ConditionProgrammed, v1alpha1.ReasonPepperLost, "The Secret %s/%s holds no pepper under the key %q: %v", r.Namespace, name, manifests.KeyPepper, err)
+	}
+	r.issuer.Status.PepperID = pepper.ID()
+	return nil
+}
+
+func (r *issuerRun) pepperIsNamed(ctx context.Context) (bool, error) {
+	if r.issuer.Status.PepperID != "" {
+		return true, nil
+	}
+	var clients v1alpha1.M2MClientList
+	if err := r.List(ctx, &clients); err != nil {
+		return false, err
+	}
+	for _, c := range clients.Items {
+		if c.Spec.IssuerRef.Name == r.issuer.Name && len(c.Status.Credentials) > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// ensureKeys keeps an active and an announced key for each algorithm. A private key is written before the ring names
+// it, under a name that only one key can ever have.
+func (r *issuerRun) ensureKeys(ctx context.Context) error {
+	ring, configMap, err := r.readRing(ctx)
+	if err != nil {
+		return err
+	}
+	old := ring
+	if ring, err = r.dropLost(ctx, ring); err != nil {
+		return err
+	}
+	for _, slot := range ring.Vacant(r.issuer.Algorithms()) {
+		key, err := r.ensureKey(ctx, slot)
+		if err != nil {
+			return err
+		}
+		ring = ring.Fill(slot, key, r.now)
+	}
+	ring, due := ring.Prune(r.now)
+	r.look(due)
+	if err := r.writeRing(ctx, configMap, old, ring); err != nil {
+		return err
+	}
+	r.issuer.Status.Keys = nil
+	for _, key := range ring.Keys {
+		r.issuer.Status.Keys = append(r.issuer.Status.Keys, v1alpha1.SigningKeyStatus{
+			KID: key.KID, Algorithm: key.Algorithm, State: key.State, SinceTime: metav1.NewTime(key.Since),
+		})
+	}
+	return nil
+}
+
+func (r *issuerRun) readRing(ctx context.Context) (keyring.Ring, *corev1.ConfigMap, error) {
+	configMap := &corev1.ConfigMap{}
+	key := types.NamespacedName{Namespace: r.Namespace, Name: manifests.RingName(r.issuer.Name)}
+	err := r.Live.Get(ctx, key, configMap)
+	if apierrors.IsNotFound(err) {
+		return keyring.Ring{}, nil, nil
+	}
+	if err != nil {
+		return keyring.Ring{}, nil, err
+	}
+	ring, err := keyring.ParseRing([]byte(configMap.Data[manifests.KeyRing]))
+	if err != nil {
+		return keyring.Ring{}, nil, stopped(v1alpha1.ConditionProgrammed, v1alpha1.ReasonKeyInvalid,
+			"The ConfigMap %s/%s does not hold a key ring (%v). Issuers go on with the last good one. Restore it, or delete it to have it made anew from the key Secrets.",
+			key.Namespace, key.Name, err)
+	}
+	return ring, configMap, nil
+}
+
+// dropLost retires keys whose private half is gone, so that the announced one signs and a new one is announced.
+func (r *issuerRun) dropLost(ctx context.Context, ring keyring.Ring) (keyring.Ring, error) {
+	for _, key := range ring.Keys {
+		if key.State == v1alpha1.KeyRetired {
+			continue
+		}
+		slot := keyring.Slot{Algorithm: key.Algorithm, Generation: key.Generation}
+		secret, err := r.read(ctx, manifests.KeyName(r.issuer.Name, slot))
+		if err != nil {
+			return ring, err
+		}
+		if secret != nil {
+			private, err := keyring.ParsePrivate(secret.Data[manifests.KeyPrivateJWK])
+			if err == nil && private.KeyID == key.KID {
+				continue
+			}
+		}
+		eventf(r.Events, r.issuer, corev1.EventTypeWarning, v1alpha1.ReasonSigningKeyLost,
+			fmt.Sprintf("The private half of signing key %s (%s) is gone or not the one that the ring names: the next key takes its place. Tokens that it signed still verify.", key.KID, key.Algorithm))
+		ring = ring.Lose(key.KID, r.now)
+	}
+	return ring, nil
+}

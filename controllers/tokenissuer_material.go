@@ -1,0 +1,200 @@
+package controllers
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/keyring"
+	"github.com/m2m-operator/m2m-operator/internal/manifests"
+	"github.com/m2m-operator/m2m-operator/internal/pki"
+)
+
+// read gets a Secret of the install namespace past the cache, nil if there is none: what the cache has not seen yet
+// must not be taken for lost.
+func (r *issuerRun) read(ctx context.Context, name string) (*corev1.Secret, error) {
+	secret := &corev1.Secret{}
+	err := r.Live.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: name}, secret)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read Secret %s: %w", name, err)
+	}
+	return secret, nil
+}
+
+// ensureKey returns the private key of a slot, and makes it if nobody has. A key that an interrupted run or another
+// manager made is taken as it is.
+func (r *issuerRun) ensureKey(ctx context.Context, slot keyring.Slot) (jose.JSONWebKey, error) {
+	name := manifests.KeyName(r.issuer.Name, slot)
+	secret, err := r.read(ctx, name)
+	if err != nil {
+		return jose.JSONWebKey{}, err
+	}
+	if secret != nil {
+		key, err := keyring.ParsePrivate(secret.Data[manifests.KeyPrivateJWK])
+		if err != nil || key.Algorithm != string(slot.Algorithm) {
+			return jose.JSONWebKey{}, stopped(v1alpha1.ConditionProgrammed, v1alpha1.ReasonKeyInvalid,
+				"The Secret %s/%s does not hold an %s signing key. Delete it to have one made.", r.Namespace, name, slot.Algorithm)
+		}
+		return key, nil
+	}
+	key, err := keyring.Generate(slot.Algorithm)
+	if err != nil {
+		return jose.JSONWebKey{}, err
+	}
+	private, err := keyring.MarshalPrivate(key)
+	if err != nil {
+		return jose.JSONWebKey{}, err
+	}
+	if err := r.Create(ctx, manifests.SigningKey(r.issuer.Name, r.Namespace, slot, private)); err != nil {
+		return jose.JSONWebKey{}, fmt.Errorf("create signing key: %w", err)
+	}
+	eventf(r.Events, r.issuer, corev1.EventTypeNormal, v1alpha1.ReasonSigningKeyCreated,
+		fmt.Sprintf("Created the %s signing key %s", slot.Algorithm, key.KeyID))
+	return key, nil
+}
+
+func (r *issuerRun) writeRing(ctx context.Context, found *corev1.ConfigMap, old, ring keyring.Ring) error {
+	before, err := old.Marshal()
+	if err != nil {
+		return err
+	}
+	after, err := ring.Marshal()
+	if err != nil {
+		return err
+	}
+	wanted := manifests.Ring(r.issuer.Name, r.Namespace, after)
+	switch {
+	case found == nil:
+		err = r.Create(ctx, wanted)
+	case bytes.Equal(before, after) && hasLabels(found, wanted.Labels):
+		return nil
+	default:
+		addLabels(found, wanted.Labels)
+		found.Data = wanted.Data
+		err = r.Update(ctx, found) // carries the resourceVersion that was read: two managers cannot fork the ring
+	}
+	if err != nil {
+		return fmt.Errorf("write key ring: %w", err)
+	}
+	return nil
+}
+
+// ensureCertificate keeps the operator's own authority and serving certificate, or checks the one that the spec names.
+func (r *issuerRun) ensureCertificate(ctx context.Context) error {
+	name := manifests.ServingName(r.issuer)
+	if r.issuer.Spec.TLS != nil {
+		return r.checkCertificate(ctx, name)
+	}
+	authority, err := r.ensureAuthority(ctx)
+	if err != nil {
+		return err
+	}
+	secret, err := r.read(ctx, name)
+	if err != nil {
+		return err
+	}
+	serving := pki.Serving{Authority: authority, Names: manifests.ServingNames(r.issuer, r.Namespace), Now: r.now}
+	if secret != nil {
+		serving.Current = pairOf(secret)
+	}
+	due, reason := pki.Renewal(serving)
+	if reason != "" {
+		pair, err := pki.NewServing(authority, serving.Names, r.now)
+		if err != nil {
+			return err
+		}
+		wanted := manifests.CertificateSecret(r.issuer.Name, r.Namespace, name, "serving-certificate", pair, authority.Certificate)
+		if err := r.write(ctx, secret, wanted); err != nil {
+			return fmt.Errorf("write serving certificate: %w", err)
+		}
+		eventf(r.Events, r.issuer, corev1.EventTypeNormal, v1alpha1.ReasonCertificateIssued, "Issued a serving certificate: "+reason)
+		serving.Current = pair
+		due, _ = pki.Renewal(serving)
+	}
+	r.look(due)
+	return r.noteExpiry(serving.Current)
+}
+
+func (r *issuerRun) ensureAuthority(ctx context.Context) (pki.Pair, error) {
+	name := manifests.AuthorityName(r.issuer.Name)
+	secret, err := r.read(ctx, name)
+	if err != nil {
+		return pki.Pair{}, err
+	}
+	if secret != nil {
+		pair := pairOf(secret)
+		if expiry, err := pki.Expiry(pair); err == nil && r.now.Before(expiry) {
+			return pair, nil
+		}
+	}
+	pair, err := pki.NewAuthority("m2m-operator "+r.issuer.Name, r.now)
+	if err != nil {
+		return pki.Pair{}, err
+	}
+	wanted := manifests.CertificateSecret(r.issuer.Name, r.Namespace, name, "authority", pair, pair.Certificate)
+	if err := r.write(ctx, secret, wanted); err != nil {
+		return pki.Pair{}, fmt.Errorf("write authority: %w", err)
+	}
+	eventf(r.Events, r.issuer, corev1.EventTypeNormal, v1alpha1.ReasonCertificateIssued, "Made the authority that signs serving certificates")
+	return pair, nil
+}
+
+// checkCertificate looks at the certificate that somebody else, cert-manager perhaps, keeps in the named Secret.
+func (r *issuerRun) checkCertificate(ctx context.Context, name string) error {
+	secret, err := r.read(ctx, name)
+	if err != nil {
+		return err
+	}
+	if secret == nil {
+		return stopped(v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonTLSSecretNotFound,
+			"There is no Secret %s/%s, which spec.tls.secretName names", r.Namespace, name)
+	}
+	pair := pairOf(secret)
+	if _, err := pki.Expiry(pair); err != nil || secret.Type != corev1.SecretTypeTLS {
+		return stopped(v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonTLSSecretInvalid,
+			"The Secret %s/%s, which spec.tls.secretName names, must be of type %s and hold a certificate with its private key", r.Namespace, name, corev1.SecretTypeTLS)
+	}
+	return r.noteExpiry(pair)
+}
+
+func (r *issuerRun) noteExpiry(pair pki.Pair) error {
+	expiry, err := pki.Expiry(pair)
+	if err != nil {
+		return err
+	}
+	t := metav1.NewTime(expiry)
+	r.issuer.Status.CertificateExpiryTime = &t
+	return nil
+}
+
+// write creates the Secret, or replaces the content of the one that was read if nobody has changed it since.
+func (r *issuerRun) write(ctx context.Context, found, wanted *corev1.Secret) error {
+	if found == nil {
+		return r.Create(ctx, wanted)
+	}
+	addLabels(found, wanted.Labels)
+	found.Data = wanted.Data
+	return r.Update(ctx, found)
+}
+
+func pairOf(secret *corev1.Secret) pki.Pair {
+	return pki.Pair{Certificate: secret.Data[corev1.TLSCertKey], Key: secret.Data[corev1.TLSPrivateKeyKey]}
+}
+
+// look asks for another reconcile at a time, if that is the soonest so far.
+func (r *issuerRun) look(at time.Time) {
+	if !at.IsZero() && (r.next.IsZero() || at.Before(r.next)) {
+		r.next = at
+	}
+}

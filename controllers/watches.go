@@ -1,0 +1,185 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/access"
+	"github.com/m2m-operator/m2m-operator/internal/feed"
+	"github.com/m2m-operator/m2m-operator/internal/manifests"
+)
+
+// What wakes whom:
+//
+//	TokenIssuer  itself, its Secrets and key ring in the install namespace, the Secret that spec.tls names
+//	ApiResource  itself, what the index says it depends on, its verifier ConfigMap, its issuer's certificate
+//	M2MClient    itself, what the index says it depends on, its credential Secret, its issuer's pepper and certificate
+//	ScopeGrant   itself, what the index says it depends on; changed clients only every few seconds
+//
+// "What the index says" is the access engine's own knowledge of who depends on whom, so that what wakes a controller
+// and what it then decides cannot differ.
+
+// clientCountDelay bounds how often a grant's number of clients is brought up to date.
+const clientCountDelay = 3 * time.Second
+
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// Wakeups passes the index's changes on to the controllers' queues.
+type Wakeups struct {
+	mu     sync.Mutex
+	queues map[access.Kind]queue
+	synced func() bool
+}
+
+// WatchIndex keeps the index in step with the cache and tells the controllers what changed in it.
+func WatchIndex(ctx context.Context, informers cache.Informers, index *access.Index) (*Wakeups, error) {
+	w := &Wakeups{queues: map[access.Kind]queue{}}
+	synced, err := feed.Index(ctx, informers, index, w.notify)
+	w.synced = synced
+	return w, err
+}
+
+func (w *Wakeups) notify(cause access.Ref, affected []access.Ref) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, ref := range affected {
+		q := w.queues[ref.Kind]
+		if q == nil {
+			continue // not the leader: everything is looked at once it leads
+		}
+		if cause.Kind == access.KindM2MClient && ref.Kind == access.KindScopeGrant {
+			q.AddAfter(request(ref.Namespace, ref.Name), clientCountDelay)
+			continue
+		}
+		q.Add(request(ref.Namespace, ref.Name))
+	}
+}
+
+func request(namespace, name string) reconcile.Request {
+	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}
+}
+
+// of is the source of one kind's wake-ups. A controller that uses it starts only when the index is complete.
+func (w *Wakeups) of(kind access.Kind) *indexSource { return &indexSource{wakeups: w, kind: kind} }
+
+type indexSource struct {
+	wakeups *Wakeups
+	kind    access.Kind
+}
+
+// Start implements source.Source.
+func (s *indexSource) Start(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	s.wakeups.mu.Lock()
+	defer s.wakeups.mu.Unlock()
+	s.wakeups.queues[s.kind] = q
+	return nil
+}
+
+// WaitForSync implements source.SyncingSource.
+func (s *indexSource) WaitForSync(ctx context.Context) error {
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for !s.wakeups.synced() {
+		select {
+		case <-ctx.Done():
+			return errors.New("the index was not complete in time: is the API server reachable, and may the manager list the four kinds and namespaces?")
+		case <-ticker.C:
+		}
+	}
+	return nil
+}
+
+func (s *indexSource) String() string { return "access index: " + string(s.kind) }
+
+// issuerOf maps a Secret or ConfigMap of the install namespace to the TokenIssuer that it belongs to.
+func issuerOf(_ context.Context, object client.Object) []reconcile.Request {
+	if name := object.GetLabels()[manifests.LabelIssuer]; name != "" {
+		return []reconcile.Request{request("", name)}
+	}
+	return nil
+}
+
+// issuersServedBy maps a kubernetes.io/tls Secret to the TokenIssuers whose spec names it.
+func issuersServedBy(reader client.Reader) handler.MapFunc {
+	return func(ctx context.Context, object client.Object) []reconcile.Request {
+		var requests []reconcile.Request
+		var issuers v1alpha1.TokenIssuerList
+		if err := reader.List(ctx, &issuers); err != nil {
+			return nil
+		}
+		for _, issuer := range issuers.Items {
+			if issuer.Spec.TLS != nil && issuer.Spec.TLS.SecretName == object.GetName() {
+				requests = append(requests, request("", issuer.Name))
+			}
+		}
+		return requests
+	}
+}
+
+// dependents maps a Secret of the install namespace to all objects of one kind that belong to its issuer: they publish
+// its certificate's authority, or are made with its pepper. Signing keys concern none of them.
+func dependents(reader client.Reader, index *access.Index, kind access.Kind) handler.MapFunc {
+	return func(ctx context.Context, object client.Object) []reconcile.Request {
+		if strings.Contains(object.GetLabels()[manifests.LabelContent], "key") {
+			return nil
+		}
+		var requests []reconcile.Request
+		for _, issuer := range append(issuerOf(ctx, object), issuersServedBy(reader)(ctx, object)...) {
+			for _, ref := range index.Affected(access.Ref{Kind: access.KindTokenIssuer, Name: issuer.Name}) {
+				if ref.Kind == kind {
+					requests = append(requests, request(ref.Namespace, ref.Name))
+				}
+			}
+		}
+		return requests
+	}
+}
+
+// parent maps a written object to the object of the same namespace that its label names. Labels, not ownerReferences,
+// because these do not survive a backup.
+func parent(label string) handler.MapFunc {
+	return func(_ context.Context, object client.Object) []reconcile.Request {
+		if name := object.GetLabels()[label]; name != "" {
+			return []reconcile.Request{request(object.GetNamespace(), name)}
+		}
+		return nil
+	}
+}
+
+func inNamespace(namespace string) builder.Predicates {
+	return builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetNamespace() == namespace }))
+}
+
+// managedSecrets is what the manager keeps of Secrets: its own everywhere, and those of the install namespace, where
+// spec.tls.secretName may name any.
+func managedSecrets(installNamespace string) cache.ByObject {
+	return cache.ByObject{Namespaces: map[string]cache.Config{
+		installNamespace:    {},
+		cache.AllNamespaces: {LabelSelector: managed},
+	}}
+}
+
+// CacheOptions are what the manager keeps in memory.
+func CacheOptions(installNamespace string) cache.Options {
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Secret{}:    managedSecrets(installNamespace),
+			&corev1.ConfigMap{}: {Label: managed},
+		},
+	}
+}

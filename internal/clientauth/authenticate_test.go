@@ -1,0 +1,149 @@
+package clientauth
+
+import (
+	"bytes"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/access"
+	"github.com/m2m-operator/m2m-operator/internal/credential"
+)
+
+var (
+	now    = time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
+	source = netip.MustParseAddr("192.0.2.1")
+)
+
+type fixture struct {
+	t      *testing.T
+	pepper credential.Pepper
+	index  *access.Index
+}
+
+func newFixture(t *testing.T) fixture {
+	pepper, err := credential.ParsePepper(bytes.Repeat([]byte{1}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fixture{t: t, pepper: pepper, index: access.NewIndex("m2m-system")}
+}
+
+// add makes a client of an issuer whose secret is "secret-of-<name>", and one more for each other expiry.
+func (f fixture) add(issuer, name string, suspend bool, expiries ...time.Time) string {
+	client := &v1alpha1.M2MClient{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "jobs", Name: name},
+		Spec:       v1alpha1.M2MClientSpec{IssuerRef: v1alpha1.TokenIssuerReference{Name: issuer}, Suspend: suspend},
+	}
+	owner := credential.Owner{Issuer: issuer, ClientID: client.ClientID()}
+	for i, expiry := range expiries {
+		id := strings.Repeat("x", i+1)
+		c := credential.Credential{ID: id, Secret: "secret-of-" + name + "-" + id}
+		client.Status.Credentials = append(client.Status.Credentials,
+			f.pepper.Entry(owner, c, v1alpha1.CredentialCurrent, now, expiry))
+	}
+	f.index.Upsert(client)
+	return client.ClientID()
+}
+
+func TestAuthenticate(t *testing.T) {
+	f := newFixture(t)
+	forever := time.Time{}
+	good := f.add("default", "good", false, forever, now.Add(time.Second), now)
+	suspended := f.add("default", "suspended", true, forever)
+	foreign := f.add("other", "foreign", false, forever)
+	bare := f.add("default", "bare", false)
+	for name, test := range map[string]struct {
+		credentials Credentials
+		ok          bool
+	}{
+		"current":                 {Credentials{good, "secret-of-good-x"}, true},
+		"previous, not yet over":  {Credentials{good, "secret-of-good-xx"}, true},
+		"expired at this instant": {Credentials{good, "secret-of-good-xxx"}, false},
+		"wrong":                   {Credentials{good, "secret-of-good"}, false},
+		"empty":                   {Credentials{good, ""}, false},
+		"of another client":       {Credentials{good, "secret-of-suspended-x"}, false},
+		"suspended":               {Credentials{suspended, "secret-of-suspended-x"}, false},
+		"of another issuer":       {Credentials{foreign, "secret-of-foreign-x"}, false},
+		"without credentials":     {Credentials{bare, "x"}, false},
+		"none, and empty":         {Credentials{bare, ""}, false},
+		"unknown":                 {Credentials{"jobs.nobody", "x"}, false},
+		"no id":                   {Credentials{"", "x"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, failure := New("default", f.index).Authenticate(test.credentials, f.pepper, source, now)
+			if test.ok && (failure != nil || client.ID != test.credentials.clientID) {
+				t.Errorf("got %+v, %+v", client, failure)
+			}
+			if !test.ok && (failure != errBadCredentials || client.ID != "") {
+				t.Errorf("got %+v, %+v", client, failure)
+			}
+		})
+	}
+	if _, failure := New("default", f.index).Authenticate(Credentials{good, "secret-of-good-x"}, credential.Pepper{}, source, now); failure == nil {
+		t.Error("authenticated without a pepper")
+	}
+}
+
+func TestThrottle(t *testing.T) {
+	f := newFixture(t)
+	known := f.add("default", "known", false, time.Time{})
+	a := New("default", f.index)
+	fail := func(id string, from netip.Addr, at time.Time) *Failure {
+		_, failure := a.Authenticate(Credentials{id, "wrong"}, f.pepper, from, at)
+		return failure
+	}
+	for _, id := range []string{known, "jobs.unknown"} {
+		for i := range failureBurst {
+			if failure := fail(id, source, now); failure != errBadCredentials {
+				t.Fatalf("%s: failure %d is %+v", id, i, failure)
+			}
+		}
+		if failure := fail(id, source, now); failure != errTooManyFailures || failure.RetryAfter <= 0 {
+			t.Errorf("%s: failure beyond the burst is %+v", id, failure)
+		}
+		if failure := fail(id, source, now.Add(time.Second)); failure != errBadCredentials {
+			t.Errorf("%s: failure a second later is %+v", id, failure)
+		}
+	}
+	if _, failure := a.Authenticate(Credentials{known, "secret-of-known-x"}, f.pepper, source, now); failure != nil {
+		t.Errorf("the right secret is refused: %+v", failure)
+	}
+	if failure := fail(known, netip.MustParseAddr("192.0.2.2"), now); failure != errBadCredentials {
+		t.Errorf("another source is %+v", failure)
+	}
+	if failure := fail("jobs.third", source, now); failure != errBadCredentials {
+		t.Errorf("another client is %+v", failure)
+	}
+}
+
+func TestThrottleForgetsTheQuietest(t *testing.T) {
+	throttle := newThrottle(4)
+	for i := range 100 {
+		throttle.allow(strings.Repeat("x", i), source, now)
+	}
+	if n := throttle.limiters.Len(); n != 4 {
+		t.Errorf("the throttle remembers %d", n)
+	}
+}
+
+func TestNetwork(t *testing.T) {
+	for address, want := range map[string]string{
+		"192.0.2.1":             "192.0.2.1",
+		"::ffff:192.0.2.1":      "192.0.2.1",
+		"2001:db8:1:2:3:4:5:6":  "2001:db8:1:2::",
+		"fe80::1:2%eth0":        "fe80::",
+		"2001:db8:1:2:ffff::ff": "2001:db8:1:2::",
+	} {
+		if got := network(netip.MustParseAddr(address)).String(); got != want {
+			t.Errorf("network(%s) = %s, want %s", address, got, want)
+		}
+	}
+	if got := network(netip.Addr{}); got.IsValid() {
+		t.Errorf("network of no address is %s", got)
+	}
+}

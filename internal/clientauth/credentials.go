@@ -1,0 +1,110 @@
+package clientauth
+
+import (
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Kind is what sort of failure an authentication ended in.
+type Kind int
+
+// The kinds of failure.
+const (
+	// InvalidRequest: the request presents credentials in a way that no client may (RFC 6749 section 5.2,
+	// invalid_request).
+	InvalidRequest Kind = iota
+	// InvalidClient: the request presents no credentials, or none that are good (invalid_client).
+	InvalidClient
+	// Throttled: as InvalidClient, once too often.
+	Throttled
+)
+
+// Failure says why a request is not authenticated. Failures are fixed: nothing that a request carries gets into one.
+type Failure struct {
+	Kind Kind
+	// Description is for the developer of the client, in the characters that RFC 6749 section 5.2 allows.
+	Description string
+	// RetryAfter is when to try again, if Throttled.
+	RetryAfter time.Duration
+}
+
+// The failures. What is known about clients must not show, so all bad credentials share one.
+var (
+	errSeveralHeaders  = &Failure{Kind: InvalidRequest, Description: "the request has more than one Authorization header"}
+	errSeveralMethods  = &Failure{Kind: InvalidRequest, Description: "the request authenticates the client in more than one way"}
+	errOtherClientID   = &Failure{Kind: InvalidRequest, Description: "client_id is not the client that the request authenticates"}
+	errNoCredentials   = &Failure{Kind: InvalidClient, Description: "client authentication is required"}
+	errUnsupported     = &Failure{Kind: InvalidClient, Description: "the client authentication method is not supported"}
+	errBadCredentials  = &Failure{Kind: InvalidClient, Description: "client authentication failed"}
+	errTooManyFailures = &Failure{Kind: Throttled, Description: "client authentication failed too often, try again later", RetryAfter: time.Second}
+)
+
+// Parameters are those of a request's body that concern authentication, empty where omitted.
+type Parameters struct {
+	ClientID, ClientSecret, ClientAssertion, ClientAssertionType string
+}
+
+// Credentials are what a request presents.
+type Credentials struct {
+	clientID, secret string
+}
+
+// Read finds the credentials that a request presents in its header or its body. They are not checked yet.
+func Read(header http.Header, body Parameters) (Credentials, *Failure) {
+	authorization := header.Values("Authorization")
+	if len(authorization) > 1 {
+		return Credentials{}, errSeveralHeaders
+	}
+	byHeader := len(authorization) == 1
+	bySecret := body.ClientSecret != ""
+	byAssertion := body.ClientAssertion != "" || body.ClientAssertionType != ""
+	switch {
+	case byHeader && bySecret, byHeader && byAssertion, bySecret && byAssertion:
+		// RFC 6749 section 2.3: the client MUST NOT use more than one authentication method in each request.
+		return Credentials{}, errSeveralMethods
+	case byHeader:
+		return readHeader(authorization[0], body.ClientID)
+	case bySecret:
+		return Credentials{clientID: body.ClientID, secret: body.ClientSecret}, nil
+	case byAssertion:
+		return Credentials{}, errUnsupported
+	}
+	// A client_id alone identifies, but it never authenticates (RFC 6749 section 2.2).
+	return Credentials{}, errNoCredentials
+}
+
+// readHeader reads an Authorization header. The body may say client_id too, as some clients always do, but then it must
+// be the same one: otherwise two parties along the way could each see another client.
+func readHeader(authorization, bodyClientID string) (Credentials, *Failure) {
+	scheme, encoded, _ := strings.Cut(authorization, " ")
+	if !strings.EqualFold(scheme, "Basic") { // RFC 9110 section 11.1: schemes are case-insensitive
+		return Credentials{}, errUnsupported
+	}
+	c, ok := decodeBasic(strings.TrimLeft(encoded, " "))
+	if !ok {
+		return Credentials{}, errBadCredentials
+	}
+	if bodyClientID != "" && bodyClientID != c.clientID {
+		return Credentials{}, errOtherClientID
+	}
+	return c, nil
+}
+
+// decodeBasic takes apart the credentials of HTTP Basic. Both halves are form-encoded before they are joined (RFC 6749
+// section 2.3.1), so that a client_id could hold a colon.
+func decodeBasic(encoded string) (Credentials, bool) {
+	decoded, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return Credentials{}, false
+	}
+	username, password, found := strings.Cut(string(decoded), ":")
+	clientID, err1 := url.QueryUnescape(username)
+	secret, err2 := url.QueryUnescape(password)
+	if !found || err1 != nil || err2 != nil {
+		return Credentials{}, false
+	}
+	return Credentials{clientID: clientID, secret: secret}, true
+}

@@ -1,0 +1,5 @@
+// Package feed brings what the Kubernetes API says into memory: the four kinds and namespaces into the access index,
+// and, for a token issuer, its key ring, private keys, pepper and certificate into the server's state.
+//
+// Nothing here asks the API server for anything when a token is requested.
+package feed

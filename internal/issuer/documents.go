@@ -1,0 +1,86 @@
+package issuer
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/keyring"
+)
+
+// metadata is RFC 8414 section 2 and, where it says so, OpenID Connect Discovery section 3. Members without an element
+// are left out (RFC 8414 section 3.2).
+type metadata struct {
+	Issuer        string `json:"issuer"`
+	TokenEndpoint string `json:"token_endpoint"`
+	JWKSURI       string `json:"jwks_uri"`
+	// ResponseTypes is required, and must not be empty, though without an authorization endpoint there are none. "none"
+	// is the registered response type that returns nothing (OAuth 2.0 Multiple Response Type Encoding Practices,
+	// section 4), which says exactly that and which every discovery client takes.
+	ResponseTypes []string `json:"response_types_supported"`
+	// GrantTypes and AuthMethods are not left out: their defaults would promise what there is not.
+	GrantTypes  []string `json:"grant_types_supported"`
+	AuthMethods []string `json:"token_endpoint_auth_methods_supported"`
+
+	// SubjectTypes and SigningAlgorithms are what OpenID Connect requires. There are no ID tokens, but verifiers that
+	// know nothing but discovery take the algorithms of access tokens from here.
+	SubjectTypes      []string                    `json:"subject_types_supported,omitempty"`
+	SigningAlgorithms []v1alpha1.SigningAlgorithm `json:"id_token_signing_alg_values_supported,omitempty"`
+}
+
+// metadata answers with what the issuer is and where its endpoints are: as the TokenIssuer says, whichever host name
+// the request was sent to.
+func (s *Server) metadata(e endpoint, r *http.Request) reply {
+	issuer, ok := s.state.issuer()
+	if !ok || !s.state.hasSynced() {
+		return errNotIssuing.reply("")
+	}
+	m := metadata{
+		Issuer:        issuer.URL,
+		TokenEndpoint: v1alpha1.EndpointURL(issuer.URL, pathToken),
+		JWKSURI:       v1alpha1.EndpointURL(issuer.URL, pathJWKS),
+		ResponseTypes: []string{"none"},
+		GrantTypes:    []string{grantClientCredentials},
+		AuthMethods:   []string{"client_secret_basic", "client_secret_post"},
+	}
+	if e == endpointDiscovery {
+		m.SubjectTypes, m.SigningAlgorithms = []string{"public"}, issuer.Algorithms
+	}
+	return document(jsonReply(http.StatusOK, m), r)
+}
+
+// jwks answers with the public keys. Without keys it fails, rather than publish an empty set, which verifiers would
+// keep and refuse every token by.
+func (s *Server) jwks(r *http.Request) reply {
+	keys, ok := s.state.publicKeys()
+	if !ok {
+		return errNotIssuing.reply("")
+	}
+	return document(reply{status: http.StatusOK, contentType: typeJWKS, body: keys}, r)
+}
+
+// document lets everybody read and keep an answer. While we fail, an old one is better than none (RFC 5861 section 4).
+func document(a reply, r *http.Request) reply {
+	sum := sha256.Sum256(a.body)
+	a.etag = `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
+	seconds := int(keyring.MaxAge.Seconds())
+	a.cacheControl = fmt.Sprintf("public, max-age=%d, stale-if-error=%d", seconds, seconds)
+	a.anyOrigin = true
+	if matches(r.Header.Values("If-None-Match"), a.etag) {
+		a.status, a.contentType, a.body = http.StatusNotModified, "", nil
+	}
+	return a
+}
+
+// matches says whether an If-None-Match holds the tag, by the weak comparison that RFC 9110 section 13.1.2 asks for.
+// Our tags hold no comma, so a tag that does can be cut to pieces without harm.
+func matches(ifNoneMatch []string, etag string) bool {
+	return slices.ContainsFunc(strings.Split(strings.Join(ifNoneMatch, ","), ","), func(tag string) bool {
+		tag = strings.Trim(tag, " \t")
+		return tag == "*" || strings.TrimPrefix(tag, "W/") == etag
+	})
+}

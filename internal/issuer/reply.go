@@ -1,0 +1,141 @@
+package issuer
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+const (
+	typeJSON = "application/json"
+	typeJWKS = "application/jwk-set+json" // RFC 7517 section 8.5.1
+	typeText = "text/plain; charset=utf-8"
+)
+
+// reply is everything that is answered to a request.
+type reply struct {
+	status      int
+	contentType string
+	body        []byte
+	// errorCode is the OAuth error, "" for none.
+	errorCode string
+	// cacheControl is for answers that may be stored; all others must not be (RFC 6749 section 5.1).
+	cacheControl string
+	// etag of a stored answer.
+	etag string
+	// anyOrigin lets scripts of any web page read the answer.
+	anyOrigin bool
+	// allow lists the methods of the endpoint, where another one was used (RFC 9110 section 15.5.6).
+	allow string
+	// challenge says how to authenticate. Every 401 has one (RFC 9110 section 15.5.2).
+	challenge string
+	// retryAfter is when to come again, where that may help.
+	retryAfter time.Duration
+	// closing ends the connection: what is left of the request shall not be read.
+	closing bool
+}
+
+// write is the only place that answers.
+func (a reply) write(w http.ResponseWriter) {
+	h := w.Header()
+	set := func(name, value string) {
+		if value != "" {
+			h.Set(name, value)
+		}
+	}
+	if a.cacheControl == "" {
+		a.cacheControl = "no-store"
+		h.Set("Pragma", "no-cache")
+	}
+	set("Cache-Control", a.cacheControl)
+	set("Content-Type", a.contentType)
+	set("ETag", a.etag)
+	set("Allow", a.allow)
+	set("WWW-Authenticate", a.challenge)
+	h.Set("X-Content-Type-Options", "nosniff")
+	if a.anyOrigin {
+		h.Set("Access-Control-Allow-Origin", "*")
+	}
+	if a.retryAfter > 0 {
+		h.Set("Retry-After", strconv.FormatInt(int64((a.retryAfter+time.Second-1)/time.Second), 10))
+	}
+	if a.closing {
+		h.Set("Connection", "close")
+	}
+	if a.status != http.StatusNotModified {
+		h.Set("Content-Length", strconv.Itoa(len(a.body)))
+	}
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body) // when it fails, nobody is left to be told
+}
+
+// jsonReply answers with a JSON object.
+func jsonReply(status int, object any) reply {
+	body, err := json.Marshal(object)
+	if err != nil {
+		panic(fmt.Sprintf("%T cannot be written as JSON", object)) // strings and numbers always can
+	}
+	return reply{status: status, contentType: typeJSON, body: append(body, '\n')}
+}
+
+func textReply(status int, text string) reply {
+	return reply{status: status, contentType: typeText, body: []byte(text + "\n")}
+}
+
+// oauthError is an error answer (RFC 6749 section 5.2). Descriptions are fixed, in the characters that the section
+// allows: nothing of a request, and nothing of our insides, gets into one.
+type oauthError struct {
+	status      int
+	code        string
+	description string
+	allow       string
+	retryAfter  time.Duration
+	closing     bool
+}
+
+// Error codes of RFC 6749 sections 5.2 and 4.1.2.1, and of RFC 8707 section 2.
+const (
+	codeInvalidRequest       = "invalid_request"
+	codeInvalidClient        = "invalid_client"
+	codeUnsupportedGrantType = "unsupported_grant_type"
+	codeInvalidScope         = "invalid_scope"
+	codeInvalidTarget        = "invalid_target"
+	codeServerError          = "server_error"
+	codeUnavailable          = "temporarily_unavailable"
+	codeNotFound             = "not_found" // ours: there is no endpoint that could have an OAuth error
+)
+
+func badRequest(code, description string) *oauthError {
+	return &oauthError{status: http.StatusBadRequest, code: code, description: description}
+}
+
+var (
+	errNotFound       = &oauthError{status: http.StatusNotFound, code: codeNotFound, description: "there is no such endpoint"}
+	errHeaderTooLarge = &oauthError{status: http.StatusRequestHeaderFieldsTooLarge, code: codeInvalidRequest,
+		description: "the request header is too large", closing: true}
+	errInternal = &oauthError{status: http.StatusInternalServerError, code: codeServerError, description: "the request failed, it may be tried again"}
+	// errNotIssuing: what is missing is for operators to know, who find it at /readyz.
+	errNotIssuing = &oauthError{status: http.StatusServiceUnavailable, code: codeUnavailable,
+		description: "the server is not ready, try again later", retryAfter: 5 * time.Second}
+)
+
+func errMethod(allow string) *oauthError {
+	return &oauthError{status: http.StatusMethodNotAllowed, code: codeInvalidRequest,
+		description: "the endpoint does not support this method", allow: allow}
+}
+
+// reply to a client of an issuer, by its URL.
+func (e *oauthError) reply(issuerURL string) reply {
+	a := jsonReply(e.status, struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}{e.code, e.description})
+	a.errorCode, a.allow, a.retryAfter, a.closing = e.code, e.allow, e.retryAfter, e.closing
+	if e.status == http.StatusUnauthorized {
+		// RFC 7617 section 2.1 names the charset. An issuer URL holds neither quotes nor backslashes.
+		a.challenge = `Basic realm="` + issuerURL + `", charset="UTF-8"`
+	}
+	return a
+}

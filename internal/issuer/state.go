@@ -1,0 +1,131 @@
+package issuer
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/access"
+	"github.com/m2m-operator/m2m-operator/internal/credential"
+	"github.com/m2m-operator/m2m-operator/internal/keyring"
+)
+
+// State is all that a server needs to know. It may be written while the server is running; the next request sees it.
+type State struct {
+	issuerName  string
+	index       *access.Index
+	keys        atomic.Pointer[keyring.KeySet]
+	pepper      atomic.Pointer[credential.Pepper]
+	certificate atomic.Pointer[tls.Certificate]
+	synced      atomic.Pointer[func() bool]
+}
+
+// NewState makes the state of a server for a TokenIssuer, by its name. The server is not ready until everything else
+// has been set.
+func NewState(issuerName string, index *access.Index) *State {
+	return &State{issuerName: issuerName, index: index}
+}
+
+// IssuerName is the name of the TokenIssuer.
+func (s *State) IssuerName() string { return s.issuerName }
+
+// Index that answers who may have what.
+func (s *State) Index() *access.Index { return s.index }
+
+// SetKeys sets what is signed with and published.
+func (s *State) SetKeys(keys *keyring.KeySet) { s.keys.Store(keys) }
+
+// SetPepper sets what client secrets are checked with.
+func (s *State) SetPepper(pepper credential.Pepper) { s.pepper.Store(&pepper) }
+
+// SetCertificate sets the serving certificate. Connections made from now on see it.
+func (s *State) SetCertificate(certificate *tls.Certificate) { s.certificate.Store(certificate) }
+
+// SetSynced sets how to tell whether the index and everything else here has been filled once.
+func (s *State) SetSynced(synced func() bool) { s.synced.Store(&synced) }
+
+func (s *State) hasSynced() bool {
+	synced := s.synced.Load()
+	return synced != nil && (*synced)()
+}
+
+func (s *State) issuer() (access.Issuer, bool) { return s.index.Issuer(s.issuerName) }
+
+// publicKeys is the JWKS, and whether there is one to publish: an empty set would make verifiers refuse every token.
+func (s *State) publicKeys() ([]byte, bool) {
+	keys := s.keys.Load()
+	if keys == nil || keys.Empty() {
+		return nil, false
+	}
+	return keys.JWKS(), true
+}
+
+// signingKey is the key to sign with, and whether it is at hand.
+func (s *State) signingKey(algorithm v1alpha1.SigningAlgorithm) (jose.JSONWebKey, bool) {
+	keys := s.keys.Load()
+	if keys == nil {
+		return jose.JSONWebKey{}, false
+	}
+	return keys.SigningKey(algorithm)
+}
+
+// getCertificate is for tls.Config.
+func (s *State) getCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if certificate := s.certificate.Load(); certificate != nil {
+		return certificate, nil
+	}
+	return nil, errors.New("there is no serving certificate yet")
+}
+
+// certificateExpiry is zero while there is no certificate.
+func (s *State) certificateExpiry() time.Time {
+	certificate := s.certificate.Load()
+	if certificate == nil {
+		return time.Time{}
+	}
+	leaf := certificate.Leaf
+	if leaf == nil && len(certificate.Certificate) > 0 {
+		leaf, _ = x509.ParseCertificate(certificate.Certificate[0])
+	}
+	if leaf == nil {
+		return time.Time{}
+	}
+	return leaf.NotAfter
+}
+
+// whyNotIssuing says what tokens cannot be issued for want of, "" if they can.
+func (s *State) whyNotIssuing() string {
+	if !s.hasSynced() {
+		return "the objects of the Kubernetes API have not all arrived"
+	}
+	issuer, ok := s.issuer()
+	if !ok {
+		return fmt.Sprintf("there is no TokenIssuer %q", s.issuerName)
+	}
+	// One key is enough: while an algorithm that was added a moment ago has none yet, the others go on.
+	if !slices.ContainsFunc(issuer.Algorithms, func(a v1alpha1.SigningAlgorithm) bool { _, ok := s.signingKey(a); return ok }) {
+		return "there is no signing key"
+	}
+	if pepper := s.pepper.Load(); pepper == nil || !pepper.Present() {
+		return "there is no pepper"
+	}
+	return ""
+}
+
+// whyNotReady says what the server cannot serve for want of, "" if it can.
+func (s *State) whyNotReady() string {
+	if why := s.whyNotIssuing(); why != "" {
+		return why
+	}
+	if s.certificate.Load() == nil {
+		return "there is no serving certificate"
+	}
+	return ""
+}

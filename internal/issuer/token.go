@@ -1,0 +1,201 @@
+package issuer
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/m2m-operator/m2m-operator/internal/access"
+	"github.com/m2m-operator/m2m-operator/internal/clientauth"
+	"github.com/m2m-operator/m2m-operator/internal/token"
+)
+
+const grantClientCredentials = "client_credentials"
+
+var (
+	errNoGrantType          = badRequest(codeInvalidRequest, "grant_type is missing")
+	errUnsupportedGrantType = badRequest(codeUnsupportedGrantType, "the only grant_type is client_credentials")
+	// errInvalidTarget is the one answer for an audience that is missing, malformed or unknown, or that the client has
+	// nothing at: which of these it is, is not for the client to find out (RFC 8707 section 2).
+	errInvalidTarget   = badRequest(codeInvalidTarget, "the audience or resource is missing, or not one that this client has access to")
+	errMalformedScope  = badRequest(codeInvalidScope, "the scope is malformed")
+	errScopeNotGranted = badRequest(codeInvalidScope, "none of the requested scopes is granted to this client")
+	errTokenTooLarge   = badRequest(codeInvalidScope, "the token would be too large, ask for fewer scopes")
+)
+
+// tokenResponse is RFC 6749 section 5.1. It always names the scope, which may differ from the one that was asked for.
+type tokenResponse struct {
+	AccessToken string `json:"access_token"`
+	TokenType   string `json:"token_type"`
+	ExpiresIn   int64  `json:"expires_in"`
+	Scope       string `json:"scope"`
+	// RejectedScope names what was asked for and not granted: an extension, which clients ignore that do not know it.
+	RejectedScope string `json:"rejected_scope,omitempty"`
+}
+
+// token answers a token request.
+func (s *Server) token(w http.ResponseWriter, r *http.Request) reply {
+	response, failure := s.issue(w, r, s.now())
+	if failure != nil {
+		issuer, _ := s.state.issuer()
+		return failure.reply(issuer.URL)
+	}
+	return jsonReply(http.StatusOK, response)
+}
+
+// issue is the way of a token request. The order of its steps is the order in which errors win; of resources and scopes
+// nothing is said before the client is known.
+func (s *Server) issue(w http.ResponseWriter, r *http.Request, now time.Time) (tokenResponse, *oauthError) {
+	if s.state.whyNotIssuing() != "" {
+		return tokenResponse{}, errNotIssuing
+	}
+	form, failure := parse(w, r)
+	if failure != nil {
+		return tokenResponse{}, failure
+	}
+	client, failure := s.authenticate(r, form, now)
+	if failure != nil {
+		return tokenResponse{}, failure
+	}
+	if failure := checkGrantType(form); failure != nil {
+		return tokenResponse{}, failure
+	}
+	audience, failure := findAudience(form)
+	if failure != nil {
+		return tokenResponse{}, failure
+	}
+	decision, failure := s.decide(client, audience, form.get(paramScope), now)
+	if failure != nil {
+		return tokenResponse{}, failure
+	}
+	return s.mint(client, decision, now)
+}
+
+// authenticate finds out which client sends the request.
+func (s *Server) authenticate(r *http.Request, f form, now time.Time) (access.Client, *oauthError) {
+	credentials, failure := clientauth.Read(r.Header, clientauth.Parameters{
+		ClientID: f.get(paramClientID), ClientSecret: f.get(paramClientSecret),
+		ClientAssertion: f.get(paramClientAssertion), ClientAssertionType: f.get(paramClientAssertionType),
+	})
+	if failure != nil {
+		return access.Client{}, authenticationError(failure)
+	}
+	client, failure := s.authenticator.Authenticate(credentials, *s.state.pepper.Load(), sourceOf(r), now)
+	if failure != nil {
+		return access.Client{}, authenticationError(failure)
+	}
+	return client, nil
+}
+
+// authenticationError is the answer to a failed authentication: 401 whichever way the credentials came, so that there
+// always is a challenge, or 429 to whoever fails too often.
+func authenticationError(failure *clientauth.Failure) *oauthError {
+	e := &oauthError{status: http.StatusBadRequest, code: codeInvalidRequest, description: failure.Description, retryAfter: failure.RetryAfter}
+	switch failure.Kind {
+	case clientauth.InvalidClient:
+		e.status, e.code = http.StatusUnauthorized, codeInvalidClient
+	case clientauth.Throttled:
+		e.status, e.code = http.StatusTooManyRequests, codeInvalidClient
+	}
+	return e
+}
+
+// sourceOf is the peer of the connection. What a header says of it, anybody may have written.
+func sourceOf(r *http.Request) netip.Addr {
+	source, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return source.Addr()
+}
+
+func checkGrantType(f form) *oauthError {
+	switch f.get(paramGrantType) {
+	case "":
+		return errNoGrantType
+	case grantClientCredentials:
+		return nil
+	}
+	return errUnsupportedGrantType
+}
+
+// findAudience returns the identifier that the request names by resource (RFC 8707) or by audience, "" if by neither.
+// A token has one audience, so that its scopes mean one thing (RFC 9068 section 3).
+//
+// There is no need to look at its syntax: identifiers are compared character by character, and no ApiResource has one
+// that is relative or has a fragment.
+func findAudience(f form) (string, *oauthError) {
+	resource, audience := f.get(paramResource), f.get(paramAudience)
+	if len(f.values[paramResource]) > 1 || (resource != "" && audience != "" && resource != audience) {
+		return "", errInvalidTarget
+	}
+	return cmp.Or(resource, audience), nil
+}
+
+// decide asks the index what the client may have. An audience that is not the client's is an error before a malformed
+// scope is one.
+func (s *Server) decide(client access.Client, audience, scope string, now time.Time) (access.Decision, *oauthError) {
+	scopes, wellFormed := parseScope(scope)
+	decision := s.state.index.Decide(access.Request{
+		Issuer: s.state.issuerName, ClientID: client.ID, Audience: audience, Scopes: scopes,
+	}, now)
+	switch {
+	case decision.Outcome == access.OutcomeInvalidTarget:
+		return access.Decision{}, errInvalidTarget
+	case !wellFormed:
+		return access.Decision{}, errMalformedScope
+	case decision.Outcome == access.OutcomeInvalidScope:
+		return access.Decision{}, errScopeNotGranted
+	case decision.Outcome != access.OutcomeGranted:
+		s.log.Error("unknown outcome", "outcome", decision.Outcome)
+		return access.Decision{}, errInternal
+	}
+	return decision, nil
+}
+
+// parseScope splits a scope into its tokens (RFC 6749 section 3.3), of which none means all that are granted.
+func parseScope(scope string) (tokens []string, wellFormed bool) {
+	if scope == "" {
+		return nil, true
+	}
+	tokens = strings.Split(scope, " ")
+	for _, t := range tokens {
+		if t == "" || strings.ContainsFunc(t, func(c rune) bool { return c < 0x21 || c > 0x7e || c == '"' || c == '\\' }) {
+			return nil, false
+		}
+	}
+	return tokens, true
+}
+
+// mint makes the token that was decided on.
+func (s *Server) mint(client access.Client, decision access.Decision, now time.Time) (tokenResponse, *oauthError) {
+	issuer, ok := s.state.issuer()
+	key, found := s.state.signingKey(decision.Algorithm)
+	if !ok || !found {
+		s.log.Error("no signing key", "algorithm", decision.Algorithm)
+		return tokenResponse{}, errNotIssuing
+	}
+	var granted, rejected []string
+	for _, scope := range decision.Granted {
+		granted = append(granted, scope.Name)
+	}
+	for _, scope := range decision.Rejected {
+		rejected = append(rejected, scope.Name)
+	}
+	minted, err := token.Mint(key, token.Grant{
+		Issuer: issuer.URL, ClientID: client.ID, Audience: decision.Audience, Scopes: granted, Lifetime: decision.Lifetime,
+	}, now, s.random)
+	if errors.Is(err, token.ErrTooLarge) {
+		return tokenResponse{}, errTokenTooLarge
+	} else if err != nil {
+		s.log.Error("no token made", "error", err)
+		return tokenResponse{}, errInternal
+	}
+	return tokenResponse{
+		AccessToken: minted.JWT, TokenType: "Bearer", ExpiresIn: int64(minted.Lifetime / time.Second),
+		Scope: strings.Join(granted, " "), RejectedScope: strings.Join(rejected, " "),
+	}, nil
+}
