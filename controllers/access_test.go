@@ -14,6 +14,7 @@ import (
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/test/suite"
 )
 
 func TestApiResourceGetsItsVerifierConfigMap(t *testing.T) {
@@ -34,7 +35,7 @@ func TestApiResourceGetsItsVerifierConfigMap(t *testing.T) {
 	if err := admin.Update(context.Background(), configMap); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() string {
+	suite.Eventually(t, func() string {
 		if got := get(t, &corev1.ConfigMap{}, namespace, "course-api-verifier"); !reflect.DeepEqual(got.Data, want) {
 			return fmt.Sprintf("an edited ConfigMap is not healed: %v", got.Data)
 		}
@@ -43,7 +44,7 @@ func TestApiResourceGetsItsVerifierConfigMap(t *testing.T) {
 	if err := admin.Delete(context.Background(), configMap); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() string {
+	suite.Eventually(t, func() string {
 		if err := admin.Get(context.Background(), client.ObjectKeyFromObject(configMap), &corev1.ConfigMap{}); err != nil {
 			return "a deleted ConfigMap is not healed: " + err.Error()
 		}
@@ -70,7 +71,7 @@ func TestOlderApiResourceKeepsTheIdentifier(t *testing.T) {
 	older := newAPI(t, second, "api", "conflicts", identifier, "read")
 	awaitReady(t, older)
 	// Ages are told in seconds; the younger one is in the namespace that would win a tie.
-	eventually(t, func() string {
+	suite.Eventually(t, func() string {
 		if time.Since(older.CreationTimestamp.Time) < time.Second {
 			return "same second"
 		}
@@ -112,7 +113,7 @@ func TestGrantSaysWhatIsWrongAndClientsSayWhatTheyHave(t *testing.T) {
 		newClient(t, clients, fmt.Sprintf("sensor-%d", i), "grants", func(c *v1alpha1.M2MClient) { c.Labels = map[string]string{"kind": "sensor"} })
 	}
 	newClient(t, apis, "stranger", "grants", func(c *v1alpha1.M2MClient) { c.Labels = map[string]string{"kind": "sensor"} })
-	eventually(t, func() string {
+	suite.Eventually(t, func() string {
 		get(t, grant, apis, "grant")
 		if n := grant.Status.MatchedClients; n == nil || *n != 3 {
 			return fmt.Sprintf("matchedClients is %v, want 3", n)
@@ -131,7 +132,7 @@ func TestGrantSaysWhatIsWrongAndClientsSayWhatTheyHave(t *testing.T) {
 // is empty.
 func awaitAccess(t testing.TB, namespace, name, audience string, scopes ...string) {
 	t.Helper()
-	eventually(t, func() string {
+	suite.Eventually(t, func() string {
 		got := get(t, &v1alpha1.M2MClient{}, namespace, name).Status.Access
 		if audience == "" && len(got) == 0 {
 			return ""
@@ -187,15 +188,15 @@ func TestRestartWithNothingToDoWritesNothing(t *testing.T) {
 	awaitReady(t, newClient(t, namespace, "caller", "quiet", nil))
 	awaitReady(t, newGrant(t, namespace, "grant", "api", named(namespace, "caller"), nil, "read"))
 	awaitAccess(t, namespace, "caller", "https://quiet.example.com/api", "read")
-	eventually(t, func() string {
+	suite.Eventually(t, func() string {
 		if n := get(t, &v1alpha1.ScopeGrant{}, namespace, "grant").Status.MatchedClients; n == nil || *n != 1 {
 			return "the grant does not count its client yet"
 		}
 		return ""
 	})
-	writes := &writeCounter{}
+	writes := &suite.Writes{}
 	before := reconciles(t)
-	stop, err := startManager(writes) // a second one beside the first, which has nothing to do either
+	stop, err := world.StartManager(clock, writes.Wrap) // a second one beside the first, which has nothing to do either
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +211,7 @@ func TestRestartWithNothingToDoWritesNothing(t *testing.T) {
 		}
 	}
 	want := map[string]int{"apiresource": len(apis.Items), "m2mclient": len(clients.Items), "scopegrant": len(grants.Items), "tokenissuer": len(issuers.Items)}
-	eventually(t, func() string {
+	suite.Eventually(t, func() string {
 		now := reconciles(t)
 		for controller, n := range want {
 			if int(now[controller]-before[controller]) < n {
@@ -219,7 +220,7 @@ func TestRestartWithNothingToDoWritesNothing(t *testing.T) {
 		}
 		return ""
 	})
-	if seen := writes.list(); len(seen) != 0 {
+	if seen := writes.List(); len(seen) != 0 {
 		t.Errorf("a manager with nothing to do wrote:\n%s", strings.Join(seen, "\n"))
 	}
 }

@@ -57,7 +57,7 @@ func (r *ApiResourceReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	now := r.Now()
 	made, err := r.ensureVerifier(ctx, api, judged)
 	if err != nil {
-		made = waits(v1alpha1.ConditionProgrammed, v1alpha1.ReasonWaiting, "Writing the verifier ConfigMap failed and is tried again")
+		made = notYetProgrammed(v1alpha1.ReasonWaiting, "Writing the verifier ConfigMap failed and is tried again")
 	}
 	if was := conditionReason(before, v1alpha1.ConditionAccepted); !judged.Accepted.OK && was != judged.Accepted.Reason {
 		eventf(r.Events, api, corev1.EventTypeWarning, judged.Accepted.Reason, judged.Accepted.Message)
@@ -73,7 +73,7 @@ func (r *ApiResourceReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 // its pods go on verifying tokens that are alive.
 func (r *ApiResourceReconciler) ensureVerifier(ctx context.Context, api *v1alpha1.ApiResource, judged access.ApiResourceVerdict) (verdict, error) {
 	if !judged.Accepted.OK || !judged.ResolvedRefs.OK {
-		return waits(v1alpha1.ConditionProgrammed, v1alpha1.ReasonWaiting, "Nothing is written while the ApiResource is not accepted"), nil
+		return notYetProgrammed(v1alpha1.ReasonWaiting, "Nothing is written while the ApiResource is not accepted"), nil
 	}
 	endpoint, ready, err := readEndpoint(ctx, r, r.Namespace, api.Spec.IssuerRef.Name)
 	if err != nil {

@@ -35,9 +35,9 @@ func informs(condition string, f access.Finding) verdict {
 	return verdict{condition: condition, Finding: f}
 }
 
-// waits is a finding that time or another controller heals.
-func waits(condition, reason, message string) verdict {
-	return verdict{condition: condition, Finding: access.Finding{Reason: reason, Message: message}, transient: true, summary: true}
+// notYetProgrammed is a finding that time or another controller heals.
+func notYetProgrammed(reason, message string) verdict {
+	return verdict{condition: v1alpha1.ConditionProgrammed, Finding: access.Finding{Reason: reason, Message: message}, transient: true, summary: true}
 }
 
 func programmed(message string) verdict {

@@ -31,6 +31,6 @@ func readEndpoint(ctx context.Context, reader client.Reader, namespace, name str
 }
 
 func issuerNotReady(name string) verdict {
-	return waits(v1alpha1.ConditionProgrammed, v1alpha1.ReasonIssuerNotReady,
+	return notYetProgrammed(v1alpha1.ReasonIssuerNotReady,
 		fmt.Sprintf("TokenIssuer %s has no pepper and certificate yet; see its conditions", name))
 }

@@ -67,7 +67,7 @@ func (r *M2MClientReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	run := &clientRun{M2MClientReconciler: r, client: object, before: before, now: now, next: judged.NextChange}
 	made, err := run.ensureCredential(ctx, judged.ResolvedRefs.OK)
 	if err != nil {
-		made = waits(v1alpha1.ConditionProgrammed, v1alpha1.ReasonWaiting, "Writing the credential failed and is tried again")
+		made = notYetProgrammed(v1alpha1.ReasonWaiting, "Writing the credential failed and is tried again")
 	}
 	object.Status.ClientID = object.ClientID()
 	object.Status.SecretName = object.SecretName()

@@ -24,7 +24,7 @@ var clientKind = v1alpha1.GroupVersion.WithKind("M2MClient")
 // Secret holds is always accepted; and every write is conditional on nobody having written in between.
 func (r *clientRun) ensureCredential(ctx context.Context, issuerExists bool) (verdict, error) {
 	if !issuerExists {
-		return waits(v1alpha1.ConditionProgrammed, v1alpha1.ReasonWaiting, "No credential without a TokenIssuer"), nil
+		return notYetProgrammed(v1alpha1.ReasonWaiting, "No credential without a TokenIssuer"), nil
 	}
 	endpoint, ready, err := readEndpoint(ctx, r, r.Namespace, r.client.Spec.IssuerRef.Name)
 	if err != nil {

@@ -17,11 +17,12 @@ import (
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/credential"
 	"github.com/m2m-operator/m2m-operator/internal/manifests"
+	"github.com/m2m-operator/m2m-operator/test/suite"
 )
 
 func awaitEvent(t testing.TB, kind, name, reason string) {
 	t.Helper()
-	eventually(t, func() string {
+	suite.Eventually(t, func() string {
 		var list eventsv1.EventList
 		if err := admin.List(context.Background(), &list); err != nil {
 			return err.Error()
@@ -57,7 +58,7 @@ func secretValue(t testing.TB, namespace, name string) string {
 func awaitOtherValue(t testing.TB, namespace, name string, not ...string) string {
 	t.Helper()
 	var value string
-	eventually(t, func() string {
+	suite.Eventually(t, func() string {
 		secret := &corev1.Secret{}
 		if err := admin.Get(context.Background(), client.ObjectKey{Namespace: namespace, Name: name}, secret); err != nil {
 			return err.Error()
@@ -75,7 +76,7 @@ func awaitOtherValue(t testing.TB, namespace, name string, not ...string) string
 
 func awaitAccepted(t testing.TB, namespace, name, issuer, secret string) {
 	t.Helper()
-	eventually(t, func() string {
+	suite.Eventually(t, func() string {
 		if !accepted(t, namespace, name, issuer, secret, time.Now()) {
 			return "what the Secret holds is not accepted"
 		}
@@ -195,7 +196,7 @@ func TestWhatOthersAddToTheSecretStays(t *testing.T) {
 	if err := admin.Update(context.Background(), secret); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() string {
+	suite.Eventually(t, func() string {
 		secret := get(t, &corev1.Secret{}, namespace, "publisher")
 		if secret.Labels[manifests.LabelManagedBy] == "" || len(secret.OwnerReferences) != 1 {
 			return "our labels and owner are not back"

@@ -2,37 +2,25 @@ package controllers_test
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
-	"net/http"
 	"os"
-	"path/filepath"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/config"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
-	"github.com/m2m-operator/m2m-operator/controllers"
-	"github.com/m2m-operator/m2m-operator/hack/controlplane"
-	"github.com/m2m-operator/m2m-operator/internal/feed"
+	"github.com/m2m-operator/m2m-operator/test/suite"
 )
 
-const installNamespace = "m2m-system"
+const installNamespace = suite.InstallNamespace
 
 var (
-	plane *controlplane.ControlPlane
+	world *suite.Suite
 	admin client.Client
 	// clockAhead is how far the controllers' clock is ahead of the machine's.
 	clockAhead atomic.Int64
@@ -41,112 +29,25 @@ var (
 func TestMain(m *testing.M) { os.Exit(runSuite(m)) }
 
 func runSuite(m *testing.M) int {
-	ctrl.SetLogger(logr.Discard())
-	ctx := context.Background()
+	fail := func(err error) int {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	var err error
-	if plane, err = controlplane.Start(ctx, controlplane.Options{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	if world, err = suite.Start(context.Background()); err != nil {
+		return fail(err)
 	}
-	defer plane.Stop()
-	root, err := controlplane.RepoRoot()
-	if err == nil {
-		err = plane.InstallManifests(ctx, filepath.Join(root, "config/crd/bases"), filepath.Join(root, "config/rbac"))
-	}
-	if err == nil {
-		admin, err = client.New(plane.Admin(), client.Options{Scheme: feed.NewScheme()})
-	}
+	defer world.Stop()
+	admin = world.Admin
+	stop, err := world.StartManager(clock, nil)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	stop, err := startManager(nil)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return fail(err)
 	}
 	defer stop()
 	return m.Run()
 }
 
-// startManager runs the controllers under the manager's own ServiceAccount and RBAC. Every writing request is counted.
-func startManager(writes *writeCounter) (stop func(), err error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	restConfig, err := plane.ServiceAccountConfig(ctx, installNamespace, "m2m-manager")
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	if writes != nil {
-		restConfig.Wrap(func(next http.RoundTripper) http.RoundTripper { writes.next = next; return writes })
-	}
-	mgr, err := newManager(restConfig)
-	if err == nil {
-		err = controllers.Add(ctx, mgr, controllers.Options{
-			Namespace: installNamespace, Random: rand.Reader,
-			Now: func() time.Time { return time.Now().Add(time.Duration(clockAhead.Load())) },
-		})
-	}
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	return func() {
-		cancel()
-		if err := <-done; err != nil {
-			fmt.Fprintln(os.Stderr, "manager:", err)
-		}
-	}, nil
-}
-
-func newManager(restConfig *rest.Config) (ctrl.Manager, error) {
-	again := true // several managers, one after the other, in one process
-	return ctrl.NewManager(restConfig, ctrl.Options{
-		Scheme: feed.NewScheme(), Cache: controllers.CacheOptions(installNamespace),
-		Controller: config.Controller{MaxConcurrentReconciles: 4, SkipNameValidation: &again},
-		Metrics:    metricsserver.Options{BindAddress: "0"},
-	})
-}
-
-// writeCounter counts what a client writes, events aside.
-type writeCounter struct {
-	next http.RoundTripper
-	mu   sync.Mutex
-	seen []string
-}
-
-func (w *writeCounter) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "/events") {
-		w.mu.Lock()
-		w.seen = append(w.seen, r.Method+" "+r.URL.Path)
-		w.mu.Unlock()
-	}
-	return w.next.RoundTrip(r)
-}
-
-func (w *writeCounter) list() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return append([]string(nil), w.seen...)
-}
-
-// eventually waits until check returns "", and fails with what it last returned.
-func eventually(t testing.TB, check func() string) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		problem := check()
-		if problem == "" {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(problem)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
+func clock() time.Time { return time.Now().Add(time.Duration(clockAhead.Load())) }
 
 var namespaceCount atomic.Int32
 
@@ -236,7 +137,7 @@ type conditioned interface {
 func awaitCondition(t testing.TB, object conditioned, condition string, status metav1.ConditionStatus, reason string) metav1.Condition {
 	t.Helper()
 	var found metav1.Condition
-	eventually(t, func() string {
+	suite.Eventually(t, func() string {
 		if err := admin.Get(context.Background(), client.ObjectKeyFromObject(object), object); err != nil {
 			return err.Error()
 		}

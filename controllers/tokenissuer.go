@@ -80,12 +80,12 @@ func (r *TokenIssuerReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 			made = stop.verdict
 		default:
 			failures = append(failures, err)
-			made = waits(v1alpha1.ConditionProgrammed, v1alpha1.ReasonWaiting, "Writing pepper, keys and certificate failed and is tried again")
+			made = notYetProgrammed(v1alpha1.ReasonWaiting, "Writing pepper, keys and certificate failed and is tried again")
 		}
 	}
 	issuer.Status.URL = issuer.IssuerURL(r.Namespace)
-	issuer.Status.TokenEndpoint = v1alpha1.EndpointURL(issuer.Status.URL, manifests.PathToken)
-	issuer.Status.JWKSURI = v1alpha1.EndpointURL(issuer.Status.URL, manifests.PathJWKS)
+	issuer.Status.TokenEndpoint = v1alpha1.EndpointURL(issuer.Status.URL, v1alpha1.PathToken)
+	issuer.Status.JWKSURI = v1alpha1.EndpointURL(issuer.Status.URL, v1alpha1.PathJWKS)
 	wait := report(issuer, run.now,
 		access.Finding{OK: true, Reason: v1alpha1.ReasonReady, Message: "Tokens can be issued at " + issuer.Status.TokenEndpoint},
 		counts(v1alpha1.ConditionAccepted, access.Finding{OK: true, Reason: v1alpha1.ReasonAccepted, Message: "The spec is valid"}),

@@ -16,6 +16,7 @@ import (
 	"github.com/m2m-operator/m2m-operator/internal/keyring"
 	"github.com/m2m-operator/m2m-operator/internal/manifests"
 	"github.com/m2m-operator/m2m-operator/internal/pki"
+	"github.com/m2m-operator/m2m-operator/test/suite"
 )
 
 func readRing(t testing.TB, issuer string) keyring.Ring {
@@ -118,7 +119,7 @@ func TestLostSigningKeyIsReplacedAndStaysPublished(t *testing.T) {
 	if err := admin.Delete(context.Background(), secret); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() string {
+	suite.Eventually(t, func() string {
 		ring := readRing(t, "butterfingers")
 		if len(ring.Keys) != 3 || !ring.Has(active.KID) || ring.Keys[1].KID != before.Keys[1].KID || ring.Keys[1].State != v1alpha1.KeyActive || ring.Keys[2].State != v1alpha1.KeyAnnounced {
 			text, _ := json.Marshal(ring)

@@ -144,9 +144,6 @@ func newClient(o *v1alpha1.M2MClient) *client {
 func (c *client) link(x *Index)   { x.clients.put(c.key, c) }
 func (c *client) unlink(x *Index) { x.clients.remove(c.key) }
 
-// id is the client_id.
-func (c *client) id() string { return c.key.Namespace + "." + c.key.Name }
-
 func keyOf(o metav1.Object) types.NamespacedName {
 	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
 }

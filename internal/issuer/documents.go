@@ -41,8 +41,8 @@ func (s *Server) metadata(e endpoint, r *http.Request) reply {
 	}
 	m := metadata{
 		Issuer:        issuer.URL,
-		TokenEndpoint: v1alpha1.EndpointURL(issuer.URL, pathToken),
-		JWKSURI:       v1alpha1.EndpointURL(issuer.URL, pathJWKS),
+		TokenEndpoint: v1alpha1.EndpointURL(issuer.URL, v1alpha1.PathToken),
+		JWKSURI:       v1alpha1.EndpointURL(issuer.URL, v1alpha1.PathJWKS),
 		ResponseTypes: []string{"none"},
 		GrantTypes:    []string{grantClientCredentials},
 		AuthMethods:   []string{"client_secret_basic", "client_secret_post"},

@@ -13,6 +13,8 @@ import (
 const (
 	maxBody       = 64 << 10
 	maxParameters = 64
+	// maxScopes is what an ApiResource can declare: nobody has a use for more, and each costs a look.
+	maxScopes = 512
 )
 
 // The parameters that the token endpoint knows. All others are ignored (RFC 6749 section 3.2).

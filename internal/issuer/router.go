@@ -1,6 +1,10 @@
 package issuer
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+)
 
 // endpoint is something to ask for; it names its metrics too.
 type endpoint string
@@ -17,18 +21,16 @@ const (
 )
 
 const (
-	pathToken     = "/oauth2/token"
-	pathJWKS      = "/oauth2/jwks"
 	pathMetadata  = "/.well-known/oauth-authorization-server"
 	pathDiscovery = "/.well-known/openid-configuration"
 )
 
 // issuerPaths are paths below the issuer's URL.
 var issuerPaths = map[string]endpoint{
-	pathToken:     endpointToken,
-	pathJWKS:      endpointJWKS,
-	pathMetadata:  endpointMetadata,
-	pathDiscovery: endpointDiscovery,
+	v1alpha1.PathToken: endpointToken,
+	v1alpha1.PathJWKS:  endpointJWKS,
+	pathMetadata:       endpointMetadata,
+	pathDiscovery:      endpointDiscovery,
 }
 
 // healthPaths are for kubelets and load balancers, who know nothing of the issuer's URL.

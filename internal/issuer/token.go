@@ -21,7 +21,7 @@ var (
 	// errInvalidTarget is the one answer for an audience that is missing, malformed or unknown, or that the client has
 	// nothing at: which of these it is, is not for the client to find out (RFC 8707 section 2).
 	errInvalidTarget   = badRequest(codeInvalidTarget, "the audience or resource is missing, or not one that this client has access to")
-	errMalformedScope  = badRequest(codeInvalidScope, "the scope is malformed")
+	errMalformedScope  = badRequest(codeInvalidScope, "the scope is malformed, or names more than 512")
 	errScopeNotGranted = badRequest(codeInvalidScope, "none of the requested scopes is granted to this client")
 	errTokenTooLarge   = badRequest(codeInvalidScope, "the token would be too large, ask for fewer scopes")
 )
@@ -161,7 +161,9 @@ func parseScope(scope string) (tokens []string, wellFormed bool) {
 	if scope == "" {
 		return nil, true
 	}
-	tokens = strings.Split(scope, " ")
+	if tokens = strings.Split(scope, " "); len(tokens) > maxScopes {
+		return nil, false
+	}
 	for _, t := range tokens {
 		if t == "" || strings.ContainsFunc(t, func(c rune) bool { return c < 0x21 || c > 0x7e || c == '"' || c == '\\' }) {
 			return nil, false

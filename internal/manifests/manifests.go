@@ -38,12 +38,6 @@ const (
 	KeyJWKSURI       = "jwks_uri"
 )
 
-// Paths of the token server's endpoints below the issuer URL.
-const (
-	PathToken = "/oauth2/token"
-	PathJWKS  = "/oauth2/jwks"
-)
-
 // PepperName is the Secret with the pepper of an issuer's credentials.
 func PepperName(issuer string) string { return "m2m-" + issuer + "-pepper" }
 
@@ -122,7 +116,7 @@ func Credential(client *v1alpha1.M2MClient, endpoint Endpoint, secret string) *c
 	data := map[string][]byte{
 		KeyClientID:      []byte(client.ClientID()),
 		KeyClientSecret:  []byte(secret),
-		KeyTokenEndpoint: []byte(v1alpha1.EndpointURL(endpoint.URL, PathToken)),
+		KeyTokenEndpoint: []byte(v1alpha1.EndpointURL(endpoint.URL, v1alpha1.PathToken)),
 		KeyIssuer:        []byte(endpoint.URL),
 	}
 	if len(endpoint.Authority) > 0 {
@@ -143,7 +137,7 @@ func Verifier(api *v1alpha1.ApiResource, endpoint Endpoint) *corev1.ConfigMap {
 	data := map[string]string{
 		KeyIssuer:   endpoint.URL,
 		KeyAudience: api.Spec.Identifier,
-		KeyJWKSURI:  v1alpha1.EndpointURL(endpoint.URL, PathJWKS),
+		KeyJWKSURI:  v1alpha1.EndpointURL(endpoint.URL, v1alpha1.PathJWKS),
 	}
 	if len(endpoint.Authority) > 0 {
 		data[KeyAuthority] = string(endpoint.Authority)

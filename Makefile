@@ -1,0 +1,87 @@
+# m2m-operator. `make help` lists the targets. Nothing is fetched but Go modules.
+SHELL := /usr/bin/env bash -o pipefail
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := bin
+TOOL := go -C hack/tools tool
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X github.com/m2m-operator/m2m-operator/internal/version.Version=$(VERSION)
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ For users
+
+.PHONY: demo
+demo: build assets ## The main job, end to end, on a control plane of its own (KEEP=1 leaves it running)
+	@KUBEBUILDER_ASSETS="$$(hack/kubernetes/assets.sh)" $(BIN)/demo
+
+.PHONY: demo-stop
+demo-stop: ## End what `make demo KEEP=1` left running
+	@go run ./hack/demo stop
+
+.PHONY: controlplane
+controlplane: assets ## Leave a kube-apiserver and etcd with the CRDs running; prints its KUBECONFIG
+	@go build -o $(BIN)/controlplane ./hack/controlplane/run
+	@KUBEBUILDER_ASSETS="$$(hack/kubernetes/assets.sh)" hack/controlplane/background.sh start
+
+.PHONY: controlplane-stop
+controlplane-stop: ## End what `make controlplane` left running
+	@hack/controlplane/background.sh stop
+
+##@ For developers
+
+.PHONY: build
+build: ## Build all binaries into bin/
+	@mkdir -p $(BIN)
+	@echo "building bin/m2m-manager bin/m2m-issuer bin/demo bin/course-api bin/publisher ($(VERSION))"
+	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/m2m-manager ./cmd/manager
+	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/m2m-issuer ./cmd/issuer
+	@CGO_ENABLED=0 go build -trimpath -o $(BIN)/ ./hack/demo ./hack/demo/course-api ./hack/demo/publisher
+
+.PHONY: assets
+assets: ## Have etcd, kube-apiserver and kubectl at hand (built once, cached outside the checkout)
+	@hack/kubernetes/assets.sh >/dev/null
+
+.PHONY: test
+test: assets ## All tests, against a real kube-apiserver and etcd
+	@KUBEBUILDER_ASSETS="$$(hack/kubernetes/assets.sh)" go test -timeout 20m ./...
+
+.PHONY: race
+race: assets ## The tests under the race detector
+	@KUBEBUILDER_ASSETS="$$(hack/kubernetes/assets.sh)" go test -race -timeout 30m ./internal/... ./test/...
+
+.PHONY: generate
+generate: ## Generate deepcopy functions
+	@$(TOOL) controller-gen object:headerFile=/dev/null paths=$(CURDIR)/api/...
+
+.PHONY: manifests
+manifests: ## Generate the CRDs
+	@$(TOOL) controller-gen crd paths=$(CURDIR)/api/... output:crd:artifacts:config=$(CURDIR)/config/crd/bases
+
+.PHONY: check-generated
+check-generated: generate manifests ## Fail if a generated file is stale
+	@git diff --exit-code -- api config || { echo "Generated files are stale: run 'make generate manifests' and commit."; exit 1; }
+
+LINTER := $(BIN)/golangci-lint
+$(LINTER): hack/tools/go.mod hack/tools/go.sum
+	@echo "building the linter (a minute or two, once)"
+	@go -C hack/tools build -o $(CURDIR)/$(LINTER) sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter
+
+.PHONY: lint
+lint: $(LINTER) ## golangci-lint with the architecture's rules and kube-api-linter; kustomize builds
+	@gofmt -l $$(git ls-files '*.go') | (! grep .) || { echo "gofmt these files"; exit 1; }
+	@$(LINTER) run --config hack/golangci.yml ./...
+	@$(LINTER) run --config hack/golangci-api.yml ./api/...
+	@for d in config/crd config/rbac config/samples/*/; do $(TOOL) kustomize build $(CURDIR)/$$d >/dev/null || exit 1; done
+	@bash -n hack/kubernetes/assets.sh && bash -n hack/controlplane/background.sh && bash -n .ci/run
+
+.PHONY: vulncheck
+vulncheck: ## Look for known vulnerabilities (needs the vulnerability database)
+	@$(TOOL) govulncheck -C $(CURDIR) ./...
+
+.PHONY: clean
+clean: ## Remove bin/
+	@rm -rf $(BIN)

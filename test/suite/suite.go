@@ -1,0 +1,209 @@
+// Package suite runs the product for tests: a real control plane, and the manager and token issuers on it, each under
+// its own ServiceAccount's token and RBAC.
+package suite
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/m2m-operator/m2m-operator/controllers"
+	"github.com/m2m-operator/m2m-operator/hack/controlplane"
+	"github.com/m2m-operator/m2m-operator/internal/access"
+	"github.com/m2m-operator/m2m-operator/internal/feed"
+	"github.com/m2m-operator/m2m-operator/internal/issuer"
+)
+
+// InstallNamespace is where the product is installed.
+const InstallNamespace = "m2m-system"
+
+// Suite is a control plane with the CRDs and RBAC of this repository.
+type Suite struct {
+	Plane *controlplane.ControlPlane
+	Admin client.Client
+	// Log of all managers and issuers.
+	Log *Log
+}
+
+// Start brings up the control plane.
+func Start(ctx context.Context) (*Suite, error) {
+	plane, err := controlplane.Start(ctx, controlplane.Options{})
+	if err != nil {
+		return nil, err
+	}
+	s := &Suite{Plane: plane, Log: &Log{}}
+	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(s.Log, nil)))
+	root, err := controlplane.RepoRoot()
+	if err == nil {
+		err = plane.InstallManifests(ctx, filepath.Join(root, "config/crd/bases"), filepath.Join(root, "config/rbac"))
+	}
+	if err == nil {
+		s.Admin, err = client.New(plane.Admin(), client.Options{Scheme: feed.NewScheme()})
+	}
+	if err != nil {
+		return nil, errors.Join(err, plane.Stop())
+	}
+	return s, nil
+}
+
+// Stop ends the control plane.
+func (s *Suite) Stop() error { return s.Plane.Stop() }
+
+// StartManager runs the controllers. now is their clock; wrap, which may be nil, sees all their requests.
+func (s *Suite) StartManager(now func() time.Time, wrap func(http.RoundTripper) http.RoundTripper) (stop func() error, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			cancel()
+		}
+	}()
+	restConfig, err := s.Plane.ServiceAccountConfig(ctx, InstallNamespace, "m2m-manager")
+	if err != nil {
+		return nil, err
+	}
+	if wrap != nil {
+		restConfig.Wrap(wrap)
+	}
+	several := true // one after the other, or beside each other, in one process
+	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
+		Scheme: feed.NewScheme(), Cache: controllers.CacheOptions(InstallNamespace),
+		Controller: config.Controller{MaxConcurrentReconciles: 4, SkipNameValidation: &several},
+		Metrics:    metricsserver.Options{BindAddress: "0"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := controllers.Add(ctx, mgr, controllers.Options{Namespace: InstallNamespace, Now: now, Random: rand.Reader}); err != nil {
+		return nil, err
+	}
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	return func() error {
+		cancel()
+		return <-done
+	}, nil
+}
+
+// Issuer is a running token server.
+type Issuer struct {
+	// Address and OpsAddress are host:port.
+	Address, OpsAddress string
+	stop                context.CancelFunc
+	done                chan error
+}
+
+// Stop ends the server.
+func (i *Issuer) Stop() error {
+	i.stop()
+	return errors.Join(<-i.done, <-i.done)
+}
+
+// StartIssuer runs a token server for a TokenIssuer on addresses of this machine.
+func (s *Suite) StartIssuer(tokenIssuer string) (*Issuer, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	restConfig, err := s.Plane.ServiceAccountConfig(ctx, InstallNamespace, "m2m-issuer")
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	public, err1 := net.Listen("tcp", "127.0.0.1:0")
+	ops, err2 := net.Listen("tcp", "127.0.0.1:0")
+	if err := errors.Join(err1, err2); err != nil {
+		cancel()
+		return nil, err
+	}
+	log := slog.New(slog.NewJSONHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	state := issuer.NewState(tokenIssuer, access.NewIndex(InstallNamespace))
+	server := issuer.New(state, issuer.Options{Now: time.Now, Random: rand.Reader, Logger: log})
+	i := &Issuer{Address: public.Addr().String(), OpsAddress: ops.Addr().String(), stop: cancel, done: make(chan error, 2)}
+	go func() { i.done <- server.Serve(ctx, public, ops) }()
+	go func() {
+		i.done <- feed.Run(ctx, restConfig, feed.Options{Namespace: InstallNamespace, TokenIssuer: tokenIssuer, Logger: log}, state)
+	}()
+	return i, nil
+}
+
+// Writes counts what a client writes, events aside.
+type Writes struct {
+	mu   sync.Mutex
+	seen []string
+}
+
+// Wrap is for StartManager.
+func (w *Writes) Wrap(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "/events") {
+			w.mu.Lock()
+			w.seen = append(w.seen, r.Method+" "+r.URL.Path)
+			w.mu.Unlock()
+		}
+		return next.RoundTrip(r)
+	})
+}
+
+// List is every write so far.
+func (w *Writes) List() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]string(nil), w.seen...)
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// Log keeps everything that is logged.
+type Log struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+var _ io.Writer = (*Log)(nil)
+
+// Write implements io.Writer.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// String is all of it.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// patience bounds every wait for something that is about to happen.
+const patience = 60 * time.Second
+
+// Eventually waits until check returns "", and fails with what it last returned.
+func Eventually(t testing.TB, check func() string) {
+	t.Helper()
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.Now().Add(patience); ; <-ticker.C {
+		problem := check()
+		if problem == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after %s: %s", patience, problem)
+		}
+	}
+}
