@@ -71,7 +71,7 @@ type ApiResourceToken struct {
 
 // ApiResourceStatus is what the operator found and made.
 type ApiResourceStatus struct {
-	// conditions: Accepted, ResolvedRefs, Programmed, Ready, Stalled.
+	// conditions are Accepted, ResolvedRefs, Programmed, Ready, Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

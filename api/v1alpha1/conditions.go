@@ -16,7 +16,7 @@ const (
 	// ConditionProgrammed says whether what the object asks for has been written: a credential Secret, a verifier
 	// ConfigMap, signing keys, a serving certificate.
 	//
-	// True: Programmed. False: Waiting, SecretNotOwned, ConfigMapNotOwned, PepperMissing, PepperLost, IssuerNotReady,
+	// True: Programmed. False: Waiting, SecretNotOwned, ConfigMapNotOwned, PepperLost, IssuerNotReady,
 	// KeyInvalid. Unknown: Pending.
 	ConditionProgrammed = "Programmed"
 
@@ -89,8 +89,6 @@ const (
 	ReasonSecretNotOwned = "SecretNotOwned"
 	// ReasonConfigMapNotOwned: a ConfigMap of the name exists that this operator did not write for this object.
 	ReasonConfigMapNotOwned = "ConfigMapNotOwned"
-	// ReasonPepperMissing: the TokenIssuer has no pepper yet.
-	ReasonPepperMissing = "PepperMissing"
 	// ReasonPepperLost: verifiers name a pepper that nobody has. It is never remade silently.
 	ReasonPepperLost = "PepperLost"
 	// ReasonKeyInvalid: a signing key Secret does not hold the key that its ring names.

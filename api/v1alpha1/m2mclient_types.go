@@ -135,7 +135,7 @@ type EffectiveAccess struct {
 
 // M2MClientStatus is what the operator found and made.
 type M2MClientStatus struct {
-	// conditions: Accepted, ResolvedRefs, Programmed, Ready, Stalled.
+	// conditions are Accepted, ResolvedRefs, Programmed, Ready, Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

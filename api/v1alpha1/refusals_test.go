@@ -1,19 +1,18 @@
 package v1alpha1_test
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 )
@@ -175,8 +174,8 @@ func complains(err error, rule string) bool {
 		place += `\[\d+\]` // the second of the two is complained about
 	}
 	field := regexp.MustCompile("^" + place + "$")
-	status := apierrors.APIStatus(nil)
-	if !asStatus(err, &status) || status.Status().Details == nil {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || !apierrors.IsInvalid(err) || status.Status().Details == nil {
 		return false
 	}
 	for _, cause := range status.Status().Details.Causes {
@@ -185,12 +184,6 @@ func complains(err error, rule string) bool {
 		}
 	}
 	return false
-}
-
-func asStatus(err error, status *apierrors.APIStatus) bool {
-	s, ok := err.(apierrors.APIStatus) //nolint:errorlint // the client returns it as it is
-	*status = s
-	return ok && s.Status().Reason == metav1.StatusReasonInvalid
 }
 
 // TestEveryRuleHasARefusal reads the generated definitions: a rule that nobody has tried may be one that never works,

@@ -125,7 +125,7 @@ func (s *ClientSelector) LabelSelector() *metav1.LabelSelector {
 
 // ScopeGrantStatus is what the operator found.
 type ScopeGrantStatus struct {
-	// conditions: Accepted, ResolvedRefs, Active, Ready, Stalled.
+	// conditions are Accepted, ResolvedRefs, Active, Ready, Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

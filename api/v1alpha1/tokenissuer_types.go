@@ -125,7 +125,7 @@ type SigningKeyStatus struct {
 
 // TokenIssuerStatus is what the operator found and made.
 type TokenIssuerStatus struct {
-	// conditions: Accepted, ResolvedRefs, Programmed, Ready, Stalled.
+	// conditions are Accepted, ResolvedRefs, Programmed, Ready, Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -220,7 +220,13 @@ func (i *TokenIssuer) IssuerURL(installNamespace string) string {
 	return "https://" + i.ServiceName() + "." + installNamespace + ".svc"
 }
 
-// EndpointURL is the URL of an endpoint, such as "/oauth2/token", below an issuer identifier with or without a
+// Paths of a TokenIssuer's endpoints below its URL.
+const (
+	PathToken = "/oauth2/token"
+	PathJWKS  = "/oauth2/jwks"
+)
+
+// EndpointURL is the URL of an endpoint, such as PathToken, below an issuer identifier with or without a
 // trailing slash.
 func EndpointURL(issuerURL, path string) string { return strings.TrimSuffix(issuerURL, "/") + path }
 

@@ -139,10 +139,11 @@ func TestUpdates(t *testing.T) {
 		kind          string
 		before, after edit
 	}{
-		"an issuer's everything":   {"TokenIssuer", same, set("spec", map[string]any{"url": "https://other.example.com"})},
-		"an API's everything else": {"ApiResource", same, set("spec", map[string]any{"identifier": "https://courses.example.com/api"})},
-		"an API, unchanged":        {"ApiResource", unset("spec.issuerRef"), unset("spec.issuerRef")},
-		"an API's default named":   {"ApiResource", unset("spec.issuerRef"), same},
+		"an issuer's everything": {"TokenIssuer", same, set("spec", map[string]any{"url": "https://other.example.com"})},
+		"an API's everything else": {"ApiResource", same,
+			set("spec", map[string]any{"identifier": "https://courses.example.com/api"})},
+		"an API, unchanged":      {"ApiResource", unset("spec.issuerRef"), unset("spec.issuerRef")},
+		"an API's default named": {"ApiResource", unset("spec.issuerRef"), same},
 		"a client's everything else": {"M2MClient", same,
 			set("spec", map[string]any{"credential": map[string]any{"secretName": "publisher-credentials"}})},
 		"a client without a Secret's name": {"M2MClient", unset("spec.credential"),
