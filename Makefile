@@ -47,7 +47,9 @@ assets: ## Have etcd, kube-apiserver and kubectl at hand (built once, cached out
 
 .PHONY: test
 test: assets ## All tests, against a real kube-apiserver and etcd
-	@KUBEBUILDER_ASSETS="$$(hack/kubernetes/assets.sh)" go test -timeout 20m ./...
+	@mkdir -p $(BIN) && rm -f $(BIN)/propagation.txt
+	@KUBEBUILDER_ASSETS="$$(hack/kubernetes/assets.sh)" M2M_PROPAGATION_REPORT=$(CURDIR)/$(BIN)/propagation.txt go test -timeout 20m ./...
+	@cat $(BIN)/propagation.txt
 
 .PHONY: race
 race: assets ## The tests under the race detector

@@ -66,7 +66,8 @@ func RepoRoot() (string, error) {
 // lockAssets makes test binaries, which start side by side, build the binaries once rather than each for itself.
 func lockAssets() (unlock func(), err error) {
 	name := fmt.Sprintf("m2m-operator-assets-%d.lock", os.Getuid())
-	f, err := os.OpenFile(filepath.Join(os.TempDir(), name), os.O_CREATE|os.O_RDWR, 0o600)
+	path := filepath.Join(os.TempDir(), name)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the lock of the control plane binaries: %w", err)
 	}

@@ -88,7 +88,7 @@ func Kubeconfig(config *rest.Config, namespace string) ([]byte, error) {
 
 // WriteKubeconfig writes the contents of a kubeconfig file where its owner alone can read it: it holds a credential.
 func WriteKubeconfig(path string, contents []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return fmt.Errorf("make the directory of the kubeconfig: %w", err)
 	}
 	part, err := os.CreateTemp(filepath.Dir(path), ".kubeconfig-") // 0600, and complete or absent under its real name

@@ -11,7 +11,8 @@ import (
 func (cp *ControlPlane) LogDir() string { return cp.logDir }
 
 func (cp *ControlPlane) openLog(name string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(cp.logDir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	path := filepath.Join(cp.logDir, name+".log")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the log of %s: %w", name, err)
 	}
@@ -23,7 +24,8 @@ func (cp *ControlPlane) logTails() string {
 	const lines = 15
 	var out strings.Builder
 	for _, name := range []string{"etcd", "kube-apiserver"} {
-		text, err := os.ReadFile(filepath.Join(cp.logDir, name+".log"))
+		path := filepath.Join(cp.logDir, name+".log")
+		text, err := os.ReadFile(path)
 		if err != nil {
 			continue
 		}

@@ -10,23 +10,26 @@ import (
 	"syscall"
 )
 
-// reaperScript waits on standard input until the process that holds the other end closes it or is gone: after a
-// panic, a test's timeout or a SIGKILL too, when no Go code can clean up any more. Then it kills the processes whose
-// ids are in $1, and, when nobody was left to do it, removes $1.
+// reaperScript waits on standard input until the process that holds the other end says so, or is gone: after a panic, a
+// test's timeout or a SIGKILL too, when no Go code can clean up any more. Then it kills the processes whose ids are in
+// $1, and, when nobody is left to do it, removes $1.
 //
 // A process id may have found a new owner since: where /proc tells, only a process started from $1 is killed.
 const reaperScript = `
 trap '' INT TERM HUP
 word=
 read -r word
+killed=
 for file in "$1"/*.pid; do
 	[ -f "$file" ] || continue
 	pid=$(cat "$file")
 	if [ -d /proc/self ] && ! grep -qsF -- "$1" "/proc/$pid/cmdline"; then continue; fi
-	kill -KILL "$pid" 2>/dev/null || continue
-	for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+	kill -KILL "$pid" 2>/dev/null && killed="$killed $pid"
 done
-[ "$word" = stopped ] || rm -rf "$1"
+for pid in $killed; do
+	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
+done
+[ "$word" = stop ] || rm -rf "$1"
 `
 
 // reaper is a small process that outlives this one just long enough to end what this one has started.
@@ -60,8 +63,8 @@ func (r *reaper) wrap(binary string) (string, error) {
 	return path, nil
 }
 
-// finish ends the reaper, after it has killed what may still be running.
+// finish makes the reaper do its work now, and waits for it.
 func (r *reaper) finish() error {
-	_, err := io.WriteString(r.stdin, "stopped\n")
+	_, err := io.WriteString(r.stdin, "stop\n")
 	return errors.Join(err, r.stdin.Close(), r.cmd.Wait())
 }

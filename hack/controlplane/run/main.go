@@ -54,7 +54,7 @@ func run() (err error) {
 	if err := controlplane.WriteKubeconfig(*kubeconfig, cp.AdminKubeconfig()); err != nil {
 		return err
 	}
-	defer os.Remove(*kubeconfig) // it leads nowhere from here on
+	defer func() { _ = os.Remove(*kubeconfig) }() // it leads nowhere from here on
 	announce(cp, *kubeconfig)
 	<-ctx.Done()
 	return nil
