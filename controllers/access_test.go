@@ -196,7 +196,7 @@ func TestRestartWithNothingToDoWritesNothing(t *testing.T) {
 	})
 	writes := &suite.Writes{}
 	before := reconciles(t)
-	stop, err := world.StartManager(clock, writes.Wrap) // a second one beside the first, which has nothing to do either
+	stop, err := world.StartManager(suite.ManagerOptions{Now: clock, Wrap: writes.Wrap, Image: image}) // a second one beside the first, which has nothing to do either
 	if err != nil {
 		t.Fatal(err)
 	}

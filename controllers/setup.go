@@ -15,6 +15,8 @@ import (
 type Options struct {
 	// Namespace that the operator is installed in.
 	Namespace string
+	// Image that issuers are deployed from; "" where somebody else runs them.
+	Image string
 	// Now is the clock.
 	Now func() time.Time
 	// Random is where secrets come from.
@@ -31,7 +33,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	c, live, recorder := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("m2m-manager")
 	return errors.Join(
 		(&TokenIssuerReconciler{
-			Client: c, Live: live, Namespace: o.Namespace, Now: o.Now, Random: o.Random, Events: recorder,
+			Client: c, Live: live, Namespace: o.Namespace, Now: o.Now, Random: o.Random, Events: recorder, Image: o.Image,
 		}).SetupWithManager(mgr),
 		(&ApiResourceReconciler{
 			Client: c, Live: live, Index: index, Wakeups: wakeups, Namespace: o.Namespace, Now: o.Now, Events: recorder,

@@ -7,7 +7,9 @@ import (
 	"io"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -33,6 +35,8 @@ type TokenIssuerReconciler struct {
 	// Random is where peppers come from.
 	Random io.Reader
 	Events events.EventRecorder
+	// Image that issuers are deployed from; "" where somebody else runs them.
+	Image string
 }
 
 // SetupWithManager registers the controller.
@@ -42,6 +46,10 @@ func (r *TokenIssuerReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(issuerOf), inNamespace(r.Namespace)).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(issuerOf), inNamespace(r.Namespace)).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(issuersServedBy(r)), inNamespace(r.Namespace)).
+		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(issuerOf)).
+		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(issuerOf)).
+		Watches(&policyv1.PodDisruptionBudget{}, handler.EnqueueRequestsFromMapFunc(issuerOf)).
+		Watches(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(everyIssuer(r))).
 		Complete(r)
 }
 
@@ -52,6 +60,8 @@ type issuerRun struct {
 	now    time.Time
 	// next is when to look again, zero if nothing is due.
 	next time.Time
+	// availability is the verdict on the pods, where the manager deploys them.
+	availability []verdict
 }
 
 // Reconcile brings one TokenIssuer to what its spec asks for.
@@ -69,7 +79,7 @@ func (r *TokenIssuerReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	refs := counts(v1alpha1.ConditionResolvedRefs, access.Finding{OK: true, Reason: v1alpha1.ReasonResolvedRefs, Message: "Every reference is resolved"})
 	made := programmed("Pepper, signing keys and serving certificate are in place")
 	var failures []error
-	for _, step := range []func(context.Context) error{run.ensurePepper, run.ensureKeys, run.ensureCertificate} {
+	for _, step := range []func(context.Context) error{run.ensurePepper, run.ensureKeys, run.ensureCertificate, run.applyWorkload} {
 		err := step(ctx)
 		var stop *stop
 		switch {
@@ -83,13 +93,15 @@ func (r *TokenIssuerReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 			made = notYetProgrammed(v1alpha1.ReasonWaiting, "Writing pepper, keys and certificate failed and is tried again")
 		}
 	}
+	run.warnOfNewURL(before.Status.URL)
 	issuer.Status.URL = issuer.IssuerURL(r.Namespace)
 	issuer.Status.TokenEndpoint = v1alpha1.EndpointURL(issuer.Status.URL, v1alpha1.PathToken)
 	issuer.Status.JWKSURI = v1alpha1.EndpointURL(issuer.Status.URL, v1alpha1.PathJWKS)
 	wait := report(issuer, run.now,
 		access.Finding{OK: true, Reason: v1alpha1.ReasonReady, Message: "Tokens can be issued at " + issuer.Status.TokenEndpoint},
-		counts(v1alpha1.ConditionAccepted, access.Finding{OK: true, Reason: v1alpha1.ReasonAccepted, Message: "The spec is valid"}),
-		refs, made)
+		append([]verdict{
+			counts(v1alpha1.ConditionAccepted, access.Finding{OK: true, Reason: v1alpha1.ReasonAccepted, Message: "The spec is valid"}),
+			refs, made}, run.availability...)...)
 	failures = append(failures, patchStatus(ctx, r.Client, before, issuer))
 	return ctrl.Result{RequeueAfter: soonest(run.now, run.next, wait)}, errors.Join(failures...)
 }

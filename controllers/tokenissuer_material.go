@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -96,58 +97,64 @@ func (r *issuerRun) ensureCertificate(ctx context.Context) error {
 	if r.issuer.Spec.TLS != nil {
 		return r.checkCertificate(ctx, name)
 	}
-	authority, err := r.ensureAuthority(ctx)
-	if err != nil {
-		return err
-	}
 	secret, err := r.read(ctx, name)
 	if err != nil {
 		return err
 	}
-	serving := pki.Serving{Authority: authority, Names: manifests.ServingNames(r.issuer, r.Namespace), Now: r.now}
+	serving := pki.Serving{Names: manifests.ServingNames(r.issuer, r.Namespace), Now: r.now}
+	var published []byte
 	if secret != nil {
-		serving.Current = pairOf(secret)
+		serving.Current, published = pairOf(secret), secret.Data[manifests.KeyAuthority]
 	}
+	authorities, err := r.ensureAuthorities(ctx, serving.Current, published)
+	if err != nil {
+		return err
+	}
+	serving.Authority = authorities.Current
 	due, reason := pki.Renewal(serving)
+	if reason != "" && len(authorities.Current.Certificate) == 0 {
+		// The certificate in use no longer serves, and only an authority that may not sign yet could make another.
+		return fmt.Errorf("serving certificate: %s, and no authority signs yet", reason)
+	}
 	if reason != "" {
-		pair, err := pki.NewServing(authority, serving.Names, r.now)
-		if err != nil {
+		if serving.Current, err = pki.NewServing(authorities.Current, serving.Names, r.now); err != nil {
 			return err
 		}
-		wanted := manifests.CertificateSecret(r.issuer.Name, r.Namespace, name, "serving-certificate", pair, authority.Certificate)
-		if err := r.write(ctx, secret, wanted); err != nil {
-			return fmt.Errorf("write serving certificate: %w", err)
-		}
-		eventf(r.Events, r.issuer, corev1.EventTypeNormal, v1alpha1.ReasonCertificateIssued, "Issued a serving certificate: "+reason)
-		serving.Current = pair
 		due, _ = pki.Renewal(serving)
+		eventf(r.Events, r.issuer, corev1.EventTypeNormal, v1alpha1.ReasonCertificateIssued, "Issued a serving certificate: "+reason)
+	}
+	wanted := manifests.CertificateSecret(r.issuer.Name, r.Namespace, name, "serving-certificate", serving.Current, authorities.Bundle())
+	if err := r.write(ctx, secret, wanted); err != nil {
+		return fmt.Errorf("write serving certificate: %w", err)
 	}
 	r.look(due)
 	return r.noteExpiry(serving.Current)
 }
 
-func (r *issuerRun) ensureAuthority(ctx context.Context) (pki.Pair, error) {
+// ensureAuthorities keeps the authority that signs serving certificates, and publishes its successor before that signs.
+func (r *issuerRun) ensureAuthorities(ctx context.Context, serving pki.Pair, published []byte) (pki.Authorities, error) {
 	name := manifests.AuthorityName(r.issuer.Name)
 	secret, err := r.read(ctx, name)
 	if err != nil {
-		return pki.Pair{}, err
+		return pki.Authorities{}, err
 	}
+	authorities := pki.Authorities{Previous: published, PreviousSince: r.now}
 	if secret != nil {
-		pair := pairOf(secret)
-		if expiry, err := pki.Expiry(pair); err == nil && r.now.Before(expiry) {
-			return pair, nil
-		}
+		authorities = manifests.ReadAuthorities(secret)
 	}
-	pair, err := pki.NewAuthority("m2m-operator "+r.issuer.Name, r.now)
+	authorities, reason, due, err := authorities.Advance("m2m-operator "+r.issuer.Name, serving, r.now)
 	if err != nil {
-		return pki.Pair{}, err
+		return pki.Authorities{}, err
 	}
-	wanted := manifests.CertificateSecret(r.issuer.Name, r.Namespace, name, "authority", pair, pair.Certificate)
-	if err := r.write(ctx, secret, wanted); err != nil {
-		return pki.Pair{}, fmt.Errorf("write authority: %w", err)
+	r.look(due)
+	if reason == "" {
+		return authorities, nil
 	}
-	eventf(r.Events, r.issuer, corev1.EventTypeNormal, v1alpha1.ReasonCertificateIssued, "Made the authority that signs serving certificates")
-	return pair, nil
+	if err := r.write(ctx, secret, manifests.AuthoritySecret(r.issuer.Name, r.Namespace, authorities)); err != nil {
+		return pki.Authorities{}, fmt.Errorf("write authority: %w", err)
+	}
+	eventf(r.Events, r.issuer, corev1.EventTypeNormal, v1alpha1.ReasonCertificateIssued, "Changed the authority of serving certificates: "+reason)
+	return authorities, nil
 }
 
 // checkCertificate looks at the certificate that somebody else, cert-manager perhaps, keeps in the named Secret.
@@ -182,6 +189,9 @@ func (r *issuerRun) noteExpiry(pair pki.Pair) error {
 func (r *issuerRun) write(ctx context.Context, found, wanted *corev1.Secret) error {
 	if found == nil {
 		return r.Create(ctx, wanted)
+	}
+	if hasLabels(found, wanted.Labels) && apiequality.Semantic.DeepEqual(found.Data, wanted.Data) {
+		return nil
 	}
 	addLabels(found, wanted.Labels)
 	found.Data = wanted.Data

@@ -7,7 +7,9 @@ import (
 	"sync"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -25,7 +27,7 @@ import (
 
 // What wakes whom:
 //
-//	TokenIssuer  itself, its Secrets and key ring in the install namespace, the Secret that spec.tls names
+//	TokenIssuer  itself, its Secrets and key ring in the install namespace, the Secret that spec.tls names, its workload
 //	ApiResource  itself, what the index says it depends on, its verifier ConfigMap, its issuer's certificate
 //	M2MClient    itself, what the index says it depends on, its credential Secret, its issuer's pepper and certificate
 //	ScopeGrant   itself, what the index says it depends on; changed clients only every few seconds
@@ -113,6 +115,21 @@ func issuerOf(_ context.Context, object client.Object) []reconcile.Request {
 	return nil
 }
 
+// everyIssuer maps an object that all TokenIssuers share to all of them.
+func everyIssuer(reader client.Reader) handler.MapFunc {
+	return func(ctx context.Context, _ client.Object) []reconcile.Request {
+		var issuers v1alpha1.TokenIssuerList
+		if err := reader.List(ctx, &issuers); err != nil {
+			return nil
+		}
+		var requests []reconcile.Request
+		for _, issuer := range issuers.Items {
+			requests = append(requests, request("", issuer.Name))
+		}
+		return requests
+	}
+}
+
 // issuersServedBy maps a kubernetes.io/tls Secret to the TokenIssuers whose spec names it.
 func issuersServedBy(reader client.Reader) handler.MapFunc {
 	return func(ctx context.Context, object client.Object) []reconcile.Request {
@@ -173,13 +190,25 @@ func managedSecrets(installNamespace string) cache.ByObject {
 	}}
 }
 
+// workloads is what the manager keeps of what it deploys, managedFields too: they tell what of it is still ours.
+func workloads(installNamespace string) cache.ByObject {
+	return cache.ByObject{
+		Namespaces: map[string]cache.Config{installNamespace: {LabelSelector: managed}},
+		Transform:  func(object any) (any, error) { return object, nil },
+	}
+}
+
 // CacheOptions are what the manager keeps in memory.
 func CacheOptions(installNamespace string) cache.Options {
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}:    managedSecrets(installNamespace),
-			&corev1.ConfigMap{}: {Label: managed},
+			&corev1.Secret{}:                managedSecrets(installNamespace),
+			&corev1.ConfigMap{}:             {Label: managed},
+			&appsv1.Deployment{}:            workloads(installNamespace),
+			&corev1.Service{}:               workloads(installNamespace),
+			&corev1.ServiceAccount{}:        workloads(installNamespace),
+			&policyv1.PodDisruptionBudget{}: workloads(installNamespace),
 		},
 	}
 }

@@ -16,9 +16,15 @@ const (
 	// ConditionProgrammed says whether what the object asks for has been written: a credential Secret, a verifier
 	// ConfigMap, signing keys, a serving certificate.
 	//
-	// True: Programmed. False: Waiting, SecretNotOwned, ConfigMapNotOwned, PepperLost, IssuerNotReady,
-	// KeyInvalid. Unknown: Pending.
+	// True: Programmed. False: Waiting, SecretNotOwned, ConfigMapNotOwned, PepperLost, IssuerNotReady, KeyInvalid,
+	// WorkloadRefused. Unknown: Pending.
 	ConditionProgrammed = "Programmed"
+
+	// ConditionAvailable says whether a TokenIssuer has a pod that answers token requests. It is there only where the
+	// manager deploys issuers.
+	//
+	// True: Available. False: NoReadyIssuer.
+	ConditionAvailable = "Available"
 
 	// ConditionActive says whether a ScopeGrant gives anything at this moment.
 	//
@@ -53,6 +59,8 @@ const (
 	ReasonReady = "Ready"
 	// ReasonActive is the reason of a True Active.
 	ReasonActive = "Active"
+	// ReasonAvailable is the reason of a True Available.
+	ReasonAvailable = "Available"
 	// ReasonProgressing is the reason of a False Stalled.
 	ReasonProgressing = "Progressing"
 
@@ -91,6 +99,12 @@ const (
 	ReasonConfigMapNotOwned = "ConfigMapNotOwned"
 	// ReasonPepperLost: verifiers name a pepper that nobody has. It is never remade silently.
 	ReasonPepperLost = "PepperLost"
+	// ReasonNoReadyIssuer: no pod of the TokenIssuer is ready.
+	ReasonNoReadyIssuer = "NoReadyIssuer"
+	// ReasonWorkloadRefused: the API server does not take the Deployment that spec.deployment asks for.
+	ReasonWorkloadRefused = "WorkloadRefused"
+	// ReasonIssuerURLChanged is the event reason for a changed issuer identifier.
+	ReasonIssuerURLChanged = "IssuerURLChanged"
 	// ReasonKeyInvalid: a signing key Secret does not hold the key that its ring names.
 	ReasonKeyInvalid = "KeyInvalid"
 	// ReasonWaiting: the operator is at work.

@@ -10,6 +10,16 @@ spec:
   signing: {algorithms: [ES256, RS256]}
   tokens: {defaultLifetime: 1h, maxLifetime: 24h}
   tls: {secretName: tokens.example.com}
+  deployment:
+    replicas: 3
+    resources: {requests: {cpu: 100m}, limits: {memory: 1Gi}}
+    nodeSelector: {kubernetes.io/os: linux}
+    tolerations: [{key: dedicated, operator: Exists, effect: NoSchedule}]
+    affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: zone, operator: In, values: [a]}]}]}}}
+    topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}]
+    priorityClassName: system-cluster-critical
+    podLabels: {team: platform}
+    podAnnotations: {example.com/note: hello}
 `,
 	"ApiResource": `
 spec:

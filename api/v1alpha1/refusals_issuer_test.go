@@ -1,6 +1,10 @@
 package v1alpha1_test
 
-import "strings"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 func tokenIssuerRefusals() []refusal {
 	const name = "metadata cel: the name must be a DNS label of at most 40 characters: Services and Secrets are named after it"
@@ -21,7 +25,39 @@ func tokenIssuerRefusals() []refusal {
 		lifetime("spec.tokens.maxLifetime"),
 		missing("spec.tls.secretName"),
 		subdomain("spec.tls.secretName", 253),
+		deploymentRefusals(),
 	)
+}
+
+func deploymentRefusals() []refusal {
+	const (
+		path       = "spec.deployment"
+		labelRule  = " cel: keys must be at most 317 and values at most 63 characters"
+		annotation = " cel: keys must be at most 317 and values at most 4096 characters"
+	)
+	toleration := map[string]any{"key": "dedicated", "operator": "Exists"}
+	spread := map[string]any{"maxSkew": int64(1), "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+	table := concat(
+		[]refusal{
+			{rule: path + " minProperties", example: "empty", change: set(path, map[string]any{})},
+			{rule: path + ".replicas minimum", example: "none", change: set(path+".replicas", int64(0))},
+			{rule: path + ".replicas maximum", example: "101", change: set(path+".replicas", int64(101))},
+			{rule: path + ".tolerations maxItems", example: "33", change: set(path+".tolerations", slices.Repeat([]any{toleration}, 33))},
+			{rule: path + ".topologySpreadConstraints maxItems", example: "9", change: set(path+".topologySpreadConstraints", slices.Repeat([]any{spread}, 9))},
+		},
+		subdomain(path+".priorityClassName", 253),
+	)
+	for name, rule := range map[string]string{"nodeSelector": labelRule, "podLabels": labelRule, "podAnnotations": annotation} {
+		many := map[string]any{}
+		for i := range 33 {
+			many[fmt.Sprintf("key-%d", i)] = "value"
+		}
+		table = append(table,
+			refusal{rule: path + "." + name + " maxProperties", example: "33", change: set(path+"."+name, many)},
+			refusal{rule: path + "." + name + rule, example: "a long value", change: set(path+"."+name, map[string]any{"a": strings.Repeat("a", 4097)})},
+			refusal{rule: path + "." + name + rule, example: "a long key", change: set(path+"."+name, map[string]any{strings.Repeat("a", 318): "a"})})
+	}
+	return table
 }
 
 func issuerURLRefusals() []refusal {

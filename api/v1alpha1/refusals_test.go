@@ -156,6 +156,8 @@ var complaints = map[string]string{
 	"maxItems":      "must have at most",
 	"minProperties": "should have at least",
 	"maxProperties": "must have at most",
+	"minimum":       "greater than or equal to",
+	"maximum":       "less than or equal to",
 	"duplicate":     "Duplicate value",
 }
 

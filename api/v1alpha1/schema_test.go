@@ -67,7 +67,16 @@ func nodes(crd *apiextensionsv1.CustomResourceDefinition) []node {
 	return out
 }
 
+// foreign are places that hold types of Kubernetes itself, whose rules are Kubernetes' own.
+var foreign = map[string]bool{
+	"spec.deployment.affinity": true, "spec.deployment.resources": true, "spec.deployment.tolerations[]": true,
+	"spec.deployment.topologySpreadConstraints[]": true,
+}
+
 func below(n node) []node {
+	if foreign[n.path] {
+		return nil
+	}
 	out := []node{n}
 	for _, name := range slices.Sorted(maps.Keys(n.schema.Properties)) {
 		child := n.schema.Properties[name]

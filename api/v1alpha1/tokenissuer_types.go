@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -38,6 +39,65 @@ type TokenIssuerSpec struct {
 	// tls names the serving certificate. Absent: the operator makes an authority and a certificate, and renews them.
 	// +optional
 	TLS *TokenIssuerTLS `json:"tls,omitempty"`
+
+	// deployment shapes the pods that answer token requests. Default: two of them, spread over nodes and zones.
+	// +optional
+	Deployment *TokenIssuerDeployment `json:"deployment,omitempty"`
+}
+
+// TokenIssuerDeployment shapes the pods that answer token requests.
+// +kubebuilder:validation:MinProperties=1
+type TokenIssuerDeployment struct {
+	// replicas of the token server: 1 to 100. Default: 2.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	Replicas int32 `json:"replicas,omitempty"`
+
+	// resources of the token server's container. Default: requests of 100m CPU and 64Mi memory, a limit of 512Mi memory.
+	// +optional
+	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
+
+	// nodeSelector of the pods.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && size(self[k]) <= 63)",message="keys must be at most 317 and values at most 63 characters"
+	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
+
+	// tolerations of the pods.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
+
+	// affinity of the pods.
+	// +optional
+	Affinity *corev1.Affinity `json:"affinity,omitempty"`
+
+	// topologySpreadConstraints of the pods. Default: spread over nodes and zones as far as possible.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=8
+	TopologySpreadConstraints []corev1.TopologySpreadConstraint `json:"topologySpreadConstraints,omitempty"`
+
+	// priorityClassName of the pods.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	PriorityClassName string `json:"priorityClassName,omitempty"`
+
+	// podLabels are added to the pods' labels; those that the operator sets win.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && size(self[k]) <= 63)",message="keys must be at most 317 and values at most 63 characters"
+	PodLabels map[string]string `json:"podLabels,omitempty"`
+
+	// podAnnotations of the pods.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && size(self[k]) <= 4096)",message="keys must be at most 317 and values at most 4096 characters"
+	PodAnnotations map[string]string `json:"podAnnotations,omitempty"`
 }
 
 // TokenIssuerSigning says how tokens are signed.

@@ -15,11 +15,15 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/m2m-operator/m2m-operator/controllers"
@@ -33,6 +37,8 @@ type options struct {
 	metricsListen string
 	healthListen  string
 	leaderElect   bool
+	issuerImage   string
+	defaultIssuer bool
 	showVersion   bool
 }
 
@@ -50,9 +56,11 @@ func parse(args []string) (options, error) {
 	flags := flag.NewFlagSet("m2m-manager", flag.ContinueOnError)
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file; default: $KUBECONFIG, else the pod's ServiceAccount")
 	flags.StringVar(&o.namespace, "namespace", "m2m-system", "namespace that the operator is installed in")
-	flags.StringVar(&o.metricsListen, "metrics-listen", ":8080", "address for Prometheus metrics, 0 for none")
+	flags.StringVar(&o.metricsListen, "metrics-listen", ":8080", "address for Prometheus metrics (https, for those who may get /metrics), 0 for none")
 	flags.StringVar(&o.healthListen, "health-listen", ":8081", "address for /healthz and /readyz")
 	flags.BoolVar(&o.leaderElect, "leader-elect", true, "work only while holding the lease, so that several replicas can run")
+	flags.StringVar(&o.issuerImage, "issuer-image", "", "image that token issuers are deployed from; default: this pod's own (named by $POD_NAME); outside of pods none are deployed")
+	flags.BoolVar(&o.defaultIssuer, "create-default-issuer", false, `make the TokenIssuer "default", once in the life of an installation that has none`)
 	flags.BoolVar(&o.showVersion, "version", false, "print the version and exit")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -84,8 +92,18 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := controllers.Add(ctx, mgr, controllers.Options{Namespace: o.namespace, Now: time.Now, Random: rand.Reader}); err != nil {
+	if o.issuerImage, err = issuerImage(ctx, mgr.GetAPIReader(), o); err != nil {
 		return err
+	}
+	if err := controllers.Add(ctx, mgr, controllers.Options{
+		Namespace: o.namespace, Image: o.issuerImage, Now: time.Now, Random: rand.Reader,
+	}); err != nil {
+		return err
+	}
+	if o.defaultIssuer {
+		if err := mgr.Add(&controllers.DefaultIssuer{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.namespace}); err != nil {
+			return err
+		}
 	}
 	return mgr.Start(ctx)
 }
@@ -100,11 +118,27 @@ func newManager(restConfig *rest.Config, o options) (ctrl.Manager, error) {
 		LeaderElectionID:              "m2m-manager",
 		LeaderElectionNamespace:       o.namespace,
 		LeaderElectionReleaseOnCancel: true,
-		Metrics:                       metricsserver.Options{BindAddress: o.metricsListen},
-		HealthProbeBindAddress:        o.healthListen,
+		Metrics: metricsserver.Options{
+			BindAddress: o.metricsListen, SecureServing: true, FilterProvider: filters.WithAuthenticationAndAuthorization,
+		},
+		HealthProbeBindAddress: o.healthListen,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return mgr, errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping))
+}
+
+// issuerImage is the image that issuers are deployed from: one image holds both programs, so that they are always of
+// one version.
+func issuerImage(ctx context.Context, reader client.Reader, o options) (string, error) {
+	name := os.Getenv("POD_NAME")
+	if o.issuerImage != "" || name == "" {
+		return o.issuerImage, nil
+	}
+	pod := &corev1.Pod{}
+	if err := reader.Get(ctx, types.NamespacedName{Namespace: o.namespace, Name: name}, pod); err != nil {
+		return "", fmt.Errorf("read this pod for its image: %w; or give --issuer-image", err)
+	}
+	return pod.Spec.Containers[0].Image, nil
 }

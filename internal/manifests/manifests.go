@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -93,6 +94,45 @@ func CertificateSecret(issuer, namespace, name, content string, pair pki.Pair, a
 	})
 	secret.Type = corev1.SecretTypeTLS
 	return secret
+}
+
+// Keys of the authority's Secret beside those of kubernetes.io/tls.
+const (
+	keyNextCertificate = "next.crt"
+	keyNextKey         = "next.key"
+	keyNextSince       = "next.since"
+	keyPrevious        = "previous.crt"
+	keyPreviousSince   = "previous.since"
+)
+
+// AuthoritySecret keeps the authorities of an issuer's serving certificates.
+func AuthoritySecret(issuer, namespace string, a pki.Authorities) *corev1.Secret {
+	secret := IssuerSecret(issuer, namespace, AuthorityName(issuer), "authority", map[string][]byte{
+		corev1.TLSCertKey: a.Current.Certificate, corev1.TLSPrivateKeyKey: a.Current.Key, KeyAuthority: a.Bundle(),
+	})
+	if len(a.Next.Certificate) > 0 {
+		secret.Data[keyNextCertificate], secret.Data[keyNextKey] = a.Next.Certificate, a.Next.Key
+		secret.Data[keyNextSince] = []byte(a.NextSince.UTC().Format(time.RFC3339))
+	}
+	if len(a.Previous) > 0 {
+		secret.Data[keyPrevious] = a.Previous
+		secret.Data[keyPreviousSince] = []byte(a.PreviousSince.UTC().Format(time.RFC3339))
+	}
+	return secret
+}
+
+// ReadAuthorities reads what AuthoritySecret wrote. A time that cannot be read counts as long past.
+func ReadAuthorities(secret *corev1.Secret) pki.Authorities {
+	since := func(key string) time.Time {
+		t, _ := time.Parse(time.RFC3339, string(secret.Data[key]))
+		return t
+	}
+	return pki.Authorities{
+		Current:   pki.Pair{Certificate: secret.Data[corev1.TLSCertKey], Key: secret.Data[corev1.TLSPrivateKeyKey]},
+		Next:      pki.Pair{Certificate: secret.Data[keyNextCertificate], Key: secret.Data[keyNextKey]},
+		NextSince: since(keyNextSince),
+		Previous:  secret.Data[keyPrevious], PreviousSince: since(keyPreviousSince),
+	}
 }
 
 // Ring is the ConfigMap of an issuer's key ring.

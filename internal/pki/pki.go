@@ -148,7 +148,11 @@ func Renewal(s Serving) (due time.Time, reason string) {
 
 func unusable(s Serving) (string, bool) { return "there is no usable certificate", s.leaf == nil }
 
+// otherAuthority is no reason while no authority signs: the certificate in use is good until one does.
 func otherAuthority(s Serving) (string, bool) {
+	if len(s.Authority.Certificate) == 0 {
+		return "", false
+	}
 	authority, _, err := parse(s.Authority)
 	return "it is not signed by the current authority", err != nil || s.leaf.CheckSignatureFrom(authority) != nil
 }

@@ -60,7 +60,7 @@ func start() error {
 		return err
 	}
 	startManager = func() (err error) {
-		stopManager, err = world.StartManager(time.Now, nil)
+		stopManager, err = world.StartManager(suite.ManagerOptions{})
 		return err
 	}
 	if err := startManager(); err != nil {

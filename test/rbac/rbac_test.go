@@ -123,16 +123,20 @@ func TestIssuerMatrix(t *testing.T) {
 func TestManagerMatrix(t *testing.T) {
 	checkMatrix(t, serviceAccount(t, "m2m-manager"), cellsOf(t, system, tenant), rights{
 		everywhere: {
-			tokenIssuers: read, apiResources: read, m2mClients: read, scopeGrants: read,
+			tokenIssuers: read + " create", apiResources: read, m2mClients: read, scopeGrants: read,
 			tokenIssuers + "/status": "patch", apiResources + "/status": "patch",
 			m2mClients + "/status": "patch", scopeGrants + "/status": "patch",
 			"/namespaces": read,
 			"/secrets":    read + " create update", "/configmaps": read + " create update",
-			"events.k8s.io/events": "create patch",
+			"events.k8s.io/events":               "create patch",
+			"authentication.k8s.io/tokenreviews": "create", "authorization.k8s.io/subjectaccessreviews": "create",
 		},
 		system: {
 			"coordination.k8s.io/leases": "get create update",
 			"/events":                    "create patch",
+			"/services":                  read + " create patch", "/serviceaccounts": read + " create patch",
+			"apps/deployments": read + " create patch", "policy/poddisruptionbudgets": read + " create patch",
+			"/pods": "get",
 		},
 	})
 }

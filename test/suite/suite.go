@@ -64,8 +64,18 @@ func Start(ctx context.Context) (*Suite, error) {
 // Stop ends the control plane.
 func (s *Suite) Stop() error { return s.Plane.Stop() }
 
-// StartManager runs the controllers. now is their clock; wrap, which may be nil, sees all their requests.
-func (s *Suite) StartManager(now func() time.Time, wrap func(http.RoundTripper) http.RoundTripper) (stop func() error, err error) {
+// ManagerOptions may all be left out.
+type ManagerOptions struct {
+	// Now is the controllers' clock. Default: the machine's.
+	Now func() time.Time
+	// Wrap sees all their requests.
+	Wrap func(http.RoundTripper) http.RoundTripper
+	// Image that issuers are deployed from. Default: none are.
+	Image string
+}
+
+// StartManager runs the controllers.
+func (s *Suite) StartManager(o ManagerOptions) (stop func() error, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -76,8 +86,11 @@ func (s *Suite) StartManager(now func() time.Time, wrap func(http.RoundTripper) 
 	if err != nil {
 		return nil, err
 	}
-	if wrap != nil {
-		restConfig.Wrap(wrap)
+	if o.Wrap != nil {
+		restConfig.Wrap(o.Wrap)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	several := true // one after the other, or beside each other, in one process
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
@@ -88,7 +101,7 @@ func (s *Suite) StartManager(now func() time.Time, wrap func(http.RoundTripper) 
 	if err != nil {
 		return nil, err
 	}
-	if err := controllers.Add(ctx, mgr, controllers.Options{Namespace: InstallNamespace, Now: now, Random: rand.Reader}); err != nil {
+	if err := controllers.Add(ctx, mgr, controllers.Options{Namespace: InstallNamespace, Image: o.Image, Now: o.Now, Random: rand.Reader}); err != nil {
 		return nil, err
 	}
 	done := make(chan error, 1)
