@@ -1,4 +1,5 @@
-# m2m-operator. `make help` lists the targets. Nothing is fetched but Go modules.
+# m2m-operator. `make help` lists the targets. What is fetched are Go modules, and, where they can be had, the release
+# binaries of a control plane to test on.
 SHELL := /usr/bin/env bash -o pipefail
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -10,7 +11,7 @@ LDFLAGS := -s -w -X github.com/m2m-operator/m2m-operator/internal/version.Versio
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ For users
 
@@ -45,6 +46,33 @@ build: ## Build all binaries into bin/
 assets: ## Have etcd, kube-apiserver and kubectl at hand (built once, cached outside the checkout)
 	@hack/kubernetes/assets.sh >/dev/null
 
+ARCHES ?= amd64 arm64
+IMAGE ?= localhost/m2m-operator:$(VERSION)
+CREATED ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
+PACK = go -C hack/image run . -created $(CREATED) -revision '$(REVISION)' $(ARCHES:%=-platform linux/%)
+LINUX = $(abspath $(BIN))/linux-{arch}
+
+.PHONY: image
+image: ## Pack the container image: bin/m2m-operator-ARCH.tar and, for all ARCHES, bin/m2m-operator.oci.tar
+	@for arch in $(ARCHES); do for command in manager issuer; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' \
+			-o $(BIN)/linux-$$arch/m2m-$$command ./cmd/$$command || exit 1; done; done
+	@$(PACK) -ref '$(IMAGE)' -o $(abspath $(BIN))/m2m-operator \
+		-binary m2m-manager=$(LINUX)/m2m-manager -binary m2m-issuer=$(LINUX)/m2m-issuer
+
+.PHONY: image-demo
+image-demo: ## Pack the demo's course-api and publisher, each as an image of its own, for pods
+	@for arch in $(ARCHES); do CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -buildvcs=false -trimpath \
+		-o $(BIN)/linux-$$arch/ ./hack/demo/course-api ./hack/demo/publisher || exit 1; done
+	@for name in course-api publisher; do $(PACK) -ref localhost/$$name:e2e -o $(abspath $(BIN))/$$name \
+		-binary $$name=$(LINUX)/$$name || exit 1; done
+
+.PHONY: image-test
+image-test: ## Look into the image: contents, static binaries, the same bytes twice
+	@go -C hack/image vet ./...
+	@go -C hack/image test -count=1 ./...
+
 .PHONY: test
 test: assets ## All tests, against a real kube-apiserver and etcd
 	@mkdir -p $(BIN) && rm -f $(BIN)/propagation.txt
@@ -65,7 +93,7 @@ manifests: ## Generate the CRDs
 
 .PHONY: check-generated
 check-generated: generate manifests ## Fail if a generated file is stale
-	@git diff --exit-code -- api config || { echo "Generated files are stale: run 'make generate manifests' and commit."; exit 1; }
+	@test -z "$$(git status --porcelain -- api config)" || { git status --short -- api config; git diff -- api config; echo "Generated files are stale: run 'make generate manifests' and commit."; exit 1; }
 
 LINTER := $(BIN)/golangci-lint
 $(LINTER): hack/tools/go.mod hack/tools/go.sum

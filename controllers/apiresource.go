@@ -9,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -59,13 +58,13 @@ func (r *ApiResourceReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	if err != nil {
 		made = notYetProgrammed(v1alpha1.ReasonWaiting, "Writing the verifier ConfigMap failed and is tried again")
 	}
-	if was := conditionReason(before, v1alpha1.ConditionAccepted); !judged.Accepted.OK && was != judged.Accepted.Reason {
-		eventf(r.Events, api, corev1.EventTypeWarning, judged.Accepted.Reason, judged.Accepted.Message)
-	}
-	wait := report(api, now,
+	wait := report(r.Events, api, now,
 		access.Finding{OK: true, Reason: v1alpha1.ReasonReady, Message: "Tokens can be issued for " + api.Spec.Identifier},
 		counts(v1alpha1.ConditionAccepted, judged.Accepted),
 		counts(v1alpha1.ConditionResolvedRefs, judged.ResolvedRefs), made)
+	if made.Reason == v1alpha1.ReasonConfigMapNotOwned && (wait == 0 || wait > strangerRecheck) {
+		wait = strangerRecheck
+	}
 	return ctrl.Result{RequeueAfter: wait}, errors.Join(err, patchStatus(ctx, r.Client, before, api))
 }
 
@@ -94,12 +93,13 @@ func (r *ApiResourceReconciler) ensureVerifier(ctx context.Context, api *v1alpha
 		own(wanted, api, v1alpha1.GroupVersion.WithKind("ApiResource"))
 		err = r.Create(ctx, wanted)
 	case err != nil:
-	case !hasLabels(found, wanted.Labels):
+	case !hasLabels(found, wanted.Labels) && !ownedBy(found, api):
 		return counts(v1alpha1.ConditionProgrammed, access.Finding{Reason: v1alpha1.ReasonConfigMapNotOwned, Message: fmt.Sprintf(
 			"A ConfigMap %s exists that this operator did not write for this ApiResource. It is left alone. Rename or delete it.", key)}), nil
 	default:
 		owned := own(found, api, v1alpha1.GroupVersion.WithKind("ApiResource"))
-		if !maps.Equal(found.Data, wanted.Data) || owned {
+		if !maps.Equal(found.Data, wanted.Data) || owned || !hasLabels(found, wanted.Labels) {
+			addLabels(found, wanted.Labels)
 			found.Data = wanted.Data
 			err = r.Update(ctx, found)
 		}
@@ -109,14 +109,4 @@ func (r *ApiResourceReconciler) ensureVerifier(ctx context.Context, api *v1alpha
 	}
 	api.Status.VerifierConfigMapName = wanted.Name
 	return programmed("The ConfigMap " + wanted.Name + " tells verifiers what to check"), nil
-}
-
-// conditionReason is the reason of a condition as it was, "" if there was none.
-func conditionReason(object v1alpha1.Conditioned, condition string) string {
-	for _, c := range *object.StatusConditions() {
-		if c.Type == condition && c.Status == metav1.ConditionFalse {
-			return c.Reason
-		}
-	}
-	return ""
 }

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
@@ -53,10 +55,14 @@ var missingReference = map[string]bool{
 }
 
 // report writes the verdicts into the object's conditions, with Ready and Stalled derived from them, and returns how
-// long to wait before a missing reference counts as a mistake, zero if none does.
-func report(object v1alpha1.Conditioned, now time.Time, ready access.Finding, verdicts ...verdict) time.Duration {
+// long to wait before a missing reference counts as a mistake, zero if none does. A mistake that was not there before
+// is an event too.
+func report(recorder events.EventRecorder, object conditioned, now time.Time, ready access.Finding, verdicts ...verdict) time.Duration {
 	var first *verdict
 	for i, v := range verdicts {
+		if v.summary && !v.OK && !v.transient && falseReason(object, v.condition) != v.Reason {
+			eventf(recorder, object, corev1.EventTypeWarning, v.Reason, v.Message)
+		}
 		set(object, now, v.condition, v.Finding)
 		if v.summary && !v.OK && first == nil {
 			first = &verdicts[i]
@@ -80,6 +86,20 @@ func report(object v1alpha1.Conditioned, now time.Time, ready access.Finding, ve
 		set(object, now, v1alpha1.ConditionStalled, access.Finding{OK: true, Reason: first.Reason, Message: first.Message})
 	}
 	return wait
+}
+
+// conditioned is an object of one of the four kinds.
+type conditioned interface {
+	client.Object
+	v1alpha1.Conditioned
+}
+
+// falseReason is the reason why a condition is False, "" if it is not.
+func falseReason(object v1alpha1.Conditioned, condition string) string {
+	if c := meta.FindStatusCondition(*object.StatusConditions(), condition); c != nil && c.Status == metav1.ConditionFalse {
+		return c.Reason
+	}
+	return ""
 }
 
 func set(object v1alpha1.Conditioned, now time.Time, condition string, f access.Finding) {

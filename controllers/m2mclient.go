@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,7 +20,8 @@ import (
 	"github.com/m2m-operator/m2m-operator/internal/manifests"
 )
 
-// strangerRecheck is how often a client whose Secret's name is taken looks again: strangers' Secrets are not watched.
+// strangerRecheck is how often to look again at what no watch tells of: a stranger's Secret or ConfigMap of our name, a
+// quota, an admission policy.
 const strangerRecheck = 10 * time.Second
 
 const (
@@ -72,14 +74,12 @@ func (r *M2MClientReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	object.Status.ClientID = object.ClientID()
 	object.Status.SecretName = object.SecretName()
 	object.Status.Access, object.Status.AccessCount = effectiveAccess(judged.Access)
-	wait := report(object, now, readiness(object),
+	wait := report(r.Events, object, now, readiness(object),
 		counts(v1alpha1.ConditionAccepted, access.Finding{OK: true, Reason: v1alpha1.ReasonAccepted, Message: "The spec is valid"}),
 		counts(v1alpha1.ConditionResolvedRefs, judged.ResolvedRefs), made)
-	if made.Reason == v1alpha1.ReasonSecretNotOwned {
+	switch made.Reason {
+	case v1alpha1.ReasonSecretNotOwned, v1alpha1.ReasonSecretRefused, v1alpha1.ReasonPepperLost:
 		run.look(now.Add(strangerRecheck))
-		if conditionReason(before, v1alpha1.ConditionProgrammed) != made.Reason {
-			eventf(r.Events, object, corev1.EventTypeWarning, made.Reason, made.Message)
-		}
 	}
 	return ctrl.Result{RequeueAfter: soonest(now, run.next, wait)}, errors.Join(err, patchStatus(ctx, r.Client, run.before, object))
 }
@@ -127,6 +127,24 @@ func (r *clientRun) look(at time.Time) {
 
 func (r *clientRun) owner() credential.Owner {
 	return credential.Owner{Issuer: r.client.Spec.IssuerRef.Name, ClientID: r.client.ClientID()}
+}
+
+// secretRefused says what the API server has against the Secret. The value is in no such message; if ever it were, it
+// would be taken out.
+func (r *clientRun) secretRefused(err error, value string) verdict {
+	text := err.Error()
+	if value != "" {
+		text = strings.ReplaceAll(text, value, "(secret)")
+	}
+	return counts(v1alpha1.ConditionProgrammed, access.Finding{Reason: v1alpha1.ReasonSecretRefused, Message: fmt.Sprintf(
+		"The API server does not take the Secret %s: %s", r.client.SecretName(), text)})
+}
+
+// otherPepper says how to go on when the Secret was made with another pepper.
+func (r *clientRun) otherPepper() verdict {
+	return counts(v1alpha1.ConditionProgrammed, access.Finding{Reason: v1alpha1.ReasonPepperLost, Message: fmt.Sprintf(
+		"The credential in the Secret %s was made with a pepper that the TokenIssuer no longer has; it is refused, and left as it is. "+
+			"Have the pepper restored from a backup; or delete the Secret to get a new credential.", r.client.SecretName())})
 }
 
 // secretNotOwned says how to go on when the Secret's name is taken.

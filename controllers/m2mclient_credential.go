@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -41,18 +42,37 @@ func (r *clientRun) ensureCredential(ctx context.Context, issuerExists bool) (ve
 	if err != nil {
 		return verdict{}, err
 	}
-	if plan.Verdict == credential.NotOwned {
+	switch plan.Verdict {
+	case credential.NotOwned:
 		r.client.Status.Credentials = plan.Entries
 		return r.secretNotOwned(), nil
+	case credential.OtherPepper:
+		return r.otherPepper(), nil
+	}
+	wanted, err := r.wantedSecret(secret, pepper, endpoint, plan)
+	if err != nil {
+		return verdict{}, err
 	}
 	if plan.Writes() {
+		// A pending credential in status says that the Secret could not be written the last time. Try before telling
+		// the issuers of yet another one.
+		if r.hasPending() {
+			if err := r.writeSecret(ctx, secret, wanted, true); refused(err) {
+				return r.secretRefused(err, plan.Credential.Secret), nil
+			} else if err != nil {
+				return verdict{}, err
+			}
+		}
 		if err := r.announce(ctx, plan); err != nil {
 			return verdict{}, err
 		}
 	}
-	if err := r.writeSecret(ctx, secret, pepper, endpoint, plan); err != nil {
+	if err := r.writeSecret(ctx, secret, wanted, false); refused(err) {
+		return r.secretRefused(err, string(wanted.Data[manifests.KeyClientSecret])), nil
+	} else if err != nil {
 		return verdict{}, err
 	}
+	r.announced(plan)
 	r.client.Status.Credentials = plan.Final(r.now)
 	r.look(credential.NextExpiry(r.client.Status.Credentials))
 	return programmed("The Secret " + r.client.SecretName() + " holds the credential"), nil
@@ -148,40 +168,55 @@ func (r *clientRun) announce(ctx context.Context, plan credential.Plan) error {
 	return nil
 }
 
-// writeSecret creates the Secret, or brings ours to what it shall hold. Foreign keys, labels and annotations stay.
-func (r *clientRun) writeSecret(ctx context.Context, found *corev1.Secret, pepper credential.Pepper, endpoint manifests.Endpoint, plan credential.Plan) error {
+func (r *clientRun) hasPending() bool {
+	return slices.ContainsFunc(r.client.Status.Credentials, func(e v1alpha1.CredentialStatus) bool { return e.State == v1alpha1.CredentialPending })
+}
+
+// refused reports whether the API server will say the same again, until a person changes something.
+func refused(err error) bool { return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) }
+
+// wantedSecret is the Secret as it shall be. Foreign keys, labels and annotations of the one that was found stay.
+func (r *clientRun) wantedSecret(found *corev1.Secret, pepper credential.Pepper, endpoint manifests.Endpoint, plan credential.Plan) (*corev1.Secret, error) {
 	value := plan.Credential.Secret
-	if !plan.Writes() {
+	annotations := map[string]string{credential.AnnotationID: plan.Held.Current.ID}
+	if plan.Writes() {
+		var err error
+		if annotations, err = pepper.Annotate(r.owner(), plan.Held); err != nil {
+			return nil, err
+		}
+	} else {
 		value = string(found.Data[manifests.KeyClientSecret])
 	}
 	wanted := manifests.Credential(r.client, endpoint, value)
-	if plan.Writes() {
-		annotations, err := pepper.Annotate(r.owner(), plan.Held)
-		if err != nil {
-			return err
-		}
-		wanted.Annotations = annotations
+	wanted.Annotations = annotations
+	if found != nil {
+		merged := found.DeepCopy()
+		addLabels(merged, wanted.Labels)
+		merged.Annotations = labels.Merge(merged.Annotations, annotations)
+		merged.Data = mergeData(found.Data, wanted.Data)
+		wanted = merged
 	}
 	own(wanted, r.client, clientKind)
+	return wanted, nil
+}
+
+// writeSecret creates the Secret, or updates the one that was found if nobody has written it since.
+func (r *clientRun) writeSecret(ctx context.Context, found, wanted *corev1.Secret, dryRun bool) error {
+	var create []client.CreateOption
+	var update []client.UpdateOption
+	if dryRun {
+		create, update = append(create, client.DryRunAll), append(update, client.DryRunAll)
+		wanted = wanted.DeepCopy() // the answer leaves traces in it
+	}
+	var err error
 	if found == nil {
-		if err := r.Create(ctx, wanted); err != nil {
-			return fmt.Errorf("create credential Secret: %w", err)
-		}
-		r.announced(plan)
-		return nil
+		err = r.Create(ctx, wanted, create...)
+	} else if !apiequality.Semantic.DeepEqual(found, wanted) {
+		err = r.Update(ctx, wanted, update...)
 	}
-	merged := found.DeepCopy()
-	addLabels(merged, wanted.Labels)
-	merged.Annotations = labels.Merge(merged.Annotations, wanted.Annotations)
-	own(merged, r.client, clientKind)
-	merged.Data = mergeData(found.Data, wanted.Data)
-	if apiequality.Semantic.DeepEqual(found, merged) {
-		return nil
+	if err != nil {
+		return fmt.Errorf("write credential Secret: %w", err)
 	}
-	if err := r.Update(ctx, merged); err != nil { // carries the resourceVersion that was read
-		return fmt.Errorf("update credential Secret: %w", err)
-	}
-	r.announced(plan)
 	return nil
 }
 

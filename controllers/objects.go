@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,12 +29,14 @@ func addLabels(object metav1.Object, wanted map[string]string) {
 // UID, as a restored backup brings it, is replaced. Owners are not kept from being deleted first, which would need
 // rights on their finalizers.
 func own(object, owner metav1.Object, kind schema.GroupVersionKind) bool {
-	controller := true
-	reference := metav1.OwnerReference{
-		APIVersion: kind.GroupVersion().String(), Kind: kind.Kind,
-		Name: owner.GetName(), UID: owner.GetUID(), Controller: &controller,
-	}
 	references := object.GetOwnerReferences()
+	reference := metav1.OwnerReference{
+		APIVersion: kind.GroupVersion().String(), Kind: kind.Kind, Name: owner.GetName(), UID: owner.GetUID(),
+	}
+	if other := metav1.GetControllerOf(object); other == nil || (other.Kind == kind.Kind && other.Name == owner.GetName()) {
+		controller := true // of which there can be one
+		reference.Controller = &controller
+	}
 	for i, r := range references {
 		if r.Kind != reference.Kind || r.Name != reference.Name {
 			continue
@@ -47,6 +50,11 @@ func own(object, owner metav1.Object, kind schema.GroupVersionKind) bool {
 	}
 	object.SetOwnerReferences(append(references, reference))
 	return true
+}
+
+// ownedBy reports whether the object names this very owner.
+func ownedBy(object, owner metav1.Object) bool {
+	return slices.ContainsFunc(object.GetOwnerReferences(), func(r metav1.OwnerReference) bool { return r.UID == owner.GetUID() })
 }
 
 // soonest is how long to wait for the next of a point in time and a wait, each of which may be zero for never. It is

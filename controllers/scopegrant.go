@@ -4,8 +4,11 @@ import (
 	"context"
 	"time"
 
+	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/access"
@@ -17,12 +20,13 @@ type ScopeGrantReconciler struct {
 	Index   *access.Index
 	Wakeups *Wakeups
 	Now     func() time.Time
+	Events  events.EventRecorder
 }
 
 // SetupWithManager registers the controller.
 func (r *ScopeGrantReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.ScopeGrant{}).
+		For(&v1alpha1.ScopeGrant{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(r.Wakeups.of(access.KindScopeGrant)).
 		Complete(r)
 }
@@ -42,7 +46,7 @@ func (r *ScopeGrantReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	before := grant.DeepCopy()
 	matched := int32(judged.MatchedClients)
 	grant.Status.MatchedClients = &matched
-	wait := report(grant, now,
+	wait := report(r.Events, grant, now,
 		access.Finding{OK: true, Reason: v1alpha1.ReasonReady, Message: judged.Active.Message},
 		counts(v1alpha1.ConditionAccepted, judged.Accepted),
 		counts(v1alpha1.ConditionResolvedRefs, judged.ResolvedRefs),

@@ -42,7 +42,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 			Client: c, Live: live, Index: index, Wakeups: wakeups, Namespace: o.Namespace, Now: o.Now, Random: o.Random, Events: recorder,
 		}).SetupWithManager(mgr),
 		(&ScopeGrantReconciler{
-			Client: c, Index: index, Wakeups: wakeups, Now: o.Now,
+			Client: c, Index: index, Wakeups: wakeups, Now: o.Now, Events: recorder,
 		}).SetupWithManager(mgr),
 	)
 }

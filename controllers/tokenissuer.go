@@ -43,12 +43,11 @@ type TokenIssuerReconciler struct {
 func (r *TokenIssuerReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.TokenIssuer{}).
-		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(issuerOf), inNamespace(r.Namespace)).
-		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(issuerOf), inNamespace(r.Namespace)).
-		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(issuersServedBy(r)), inNamespace(r.Namespace)).
-		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(issuerOf)).
-		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(issuerOf)).
-		Watches(&policyv1.PodDisruptionBudget{}, handler.EnqueueRequestsFromMapFunc(issuerOf)).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(issuersOf(r)), inNamespace(r.Namespace)).
+		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(issuersOf(r)), inNamespace(r.Namespace)).
+		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(issuersOf(r))).
+		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(issuersOf(r))).
+		Watches(&policyv1.PodDisruptionBudget{}, handler.EnqueueRequestsFromMapFunc(issuersOf(r))).
 		Watches(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(everyIssuer(r))).
 		Complete(r)
 }
@@ -97,7 +96,7 @@ func (r *TokenIssuerReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	issuer.Status.URL = issuer.IssuerURL(r.Namespace)
 	issuer.Status.TokenEndpoint = v1alpha1.EndpointURL(issuer.Status.URL, v1alpha1.PathToken)
 	issuer.Status.JWKSURI = v1alpha1.EndpointURL(issuer.Status.URL, v1alpha1.PathJWKS)
-	wait := report(issuer, run.now,
+	wait := report(r.Events, issuer, run.now,
 		access.Finding{OK: true, Reason: v1alpha1.ReasonReady, Message: "Tokens can be issued at " + issuer.Status.TokenEndpoint},
 		append([]verdict{
 			counts(v1alpha1.ConditionAccepted, access.Finding{OK: true, Reason: v1alpha1.ReasonAccepted, Message: "The spec is valid"}),
@@ -119,27 +118,24 @@ func stopped(condition, reason, format string, args ...any) error {
 // verified with the old one would verify, and nobody would know why.
 func (r *issuerRun) ensurePepper(ctx context.Context) error {
 	name := manifests.PepperName(r.issuer.Name)
-	secret, err := r.read(ctx, name)
+	secret, err := r.read(ctx, name, manifests.ContentPepper)
 	if err != nil {
 		return err
 	}
 	if secret == nil {
-		lost, err := r.pepperIsNamed(ctx)
-		if err != nil {
-			return err
-		}
-		if lost {
-			message := fmt.Sprintf("The Secret %s/%s with the pepper is gone, and client credentials were made with it. Restore it from a backup; "+
-				"or, to start over with new credentials for every client, create it with 32 random bytes under the key %q and delete every credential Secret.",
+		if named, err := r.peppersNamed(ctx, true); err != nil || len(named) > 0 || r.issuer.Status.PepperID != "" {
+			if err != nil {
+				return err
+			}
+			return stopped(v1alpha1.ConditionProgrammed, v1alpha1.ReasonPepperLost, "The Secret %s/%s with the pepper is gone, and client credentials were made with it. "+
+				"Restore it from a backup; or, to start over with new credentials for every client, create it with 32 random bytes under the key %q and delete every credential Secret.",
 				r.Namespace, name, manifests.KeyPepper)
-			eventf(r.Events, r.issuer, corev1.EventTypeWarning, v1alpha1.ReasonPepperLost, message)
-			return stopped(v1alpha1.ConditionProgrammed, v1alpha1.ReasonPepperLost, "%s", message)
 		}
 		data, err := credential.NewPepper(r.Random)
 		if err != nil {
 			return err
 		}
-		secret = manifests.IssuerSecret(r.issuer.Name, r.Namespace, name, "pepper", map[string][]byte{manifests.KeyPepper: data})
+		secret = manifests.IssuerSecret(r.issuer.Name, r.Namespace, name, manifests.ContentPepper, map[string][]byte{manifests.KeyPepper: data})
 		if err := r.Create(ctx, secret); err != nil {
 			return fmt.Errorf("create pepper: %w", err)
 		}
@@ -148,24 +144,51 @@ func (r *issuerRun) ensurePepper(ctx context.Context) error {
 	if err != nil {
 		return stopped(v1alpha1.ConditionProgrammed, v1alpha1.ReasonPepperLost, "The Secret %s/%s holds no pepper under the key %q: %v", r.Namespace, name, manifests.KeyPepper, err)
 	}
+	named, err := r.peppersNamed(ctx, false)
+	if err != nil {
+		return err
+	}
+	if delete(named, pepper.ID()); len(named) > 0 {
+		r.look(r.now.Add(pepperRecheck))
+		return stopped(v1alpha1.ConditionProgrammed, v1alpha1.ReasonPepperLost, "The Secret %s/%s holds another pepper than the one that credentials of some M2MClients were made with; these are refused. "+
+			"Restore the former one from a backup; or, to start over, delete the credential Secret of every M2MClient that says PepperLost.", r.Namespace, name)
+	}
 	r.issuer.Status.PepperID = pepper.ID()
 	return nil
 }
 
-func (r *issuerRun) pepperIsNamed(ctx context.Context) (bool, error) {
-	if r.issuer.Status.PepperID != "" {
-		return true, nil
-	}
+// pepperRecheck is how often to look whether the last credential of another pepper is gone.
+const pepperRecheck = 10 * time.Second
+
+// peppersNamed are the ids of the peppers that this issuer's clients' verifiers name. Without a pepper at hand the
+// credential Secrets are asked too: a backup may have brought them without status.
+func (r *issuerRun) peppersNamed(ctx context.Context, inSecrets bool) (map[string]bool, error) {
+	named := map[string]bool{}
 	var clients v1alpha1.M2MClientList
 	if err := r.List(ctx, &clients); err != nil {
-		return false, err
+		return nil, err
 	}
-	for _, c := range clients.Items {
-		if c.Spec.IssuerRef.Name == r.issuer.Name && len(c.Status.Credentials) > 0 {
-			return true, nil
+	for i := range clients.Items {
+		c := &clients.Items[i]
+		if c.Spec.IssuerRef.Name != r.issuer.Name {
+			continue
+		}
+		for _, entry := range c.Status.Credentials {
+			named[entry.PepperID] = true
+		}
+		if !inSecrets {
+			continue
+		}
+		secret := &corev1.Secret{}
+		err := r.Get(ctx, types.NamespacedName{Namespace: c.Namespace, Name: c.SecretName()}, secret)
+		if client.IgnoreNotFound(err) != nil {
+			return nil, err
+		}
+		if id := credential.PepperOf(secret.Annotations); id != "" {
+			named[id] = true
 		}
 	}
-	return false, nil
+	return named, nil
 }
 
 // ensureKeys keeps an active and an announced key for each algorithm. A private key is written before the ring names
@@ -176,6 +199,11 @@ func (r *issuerRun) ensureKeys(ctx context.Context) error {
 		return err
 	}
 	old := ring
+	if configMap == nil {
+		if ring, err = r.rebuildRing(ctx); err != nil {
+			return err
+		}
+	}
 	if ring, err = r.dropLost(ctx, ring); err != nil {
 		return err
 	}
@@ -226,7 +254,7 @@ func (r *issuerRun) dropLost(ctx context.Context, ring keyring.Ring) (keyring.Ri
 			continue
 		}
 		slot := keyring.Slot{Algorithm: key.Algorithm, Generation: key.Generation}
-		secret, err := r.read(ctx, manifests.KeyName(r.issuer.Name, slot))
+		secret, err := r.read(ctx, manifests.KeyName(r.issuer.Name, slot), manifests.ContentSigningKey)
 		if err != nil {
 			return ring, err
 		}

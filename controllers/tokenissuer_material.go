@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/keyring"
@@ -20,8 +21,8 @@ import (
 )
 
 // read gets a Secret of the install namespace past the cache, nil if there is none: what the cache has not seen yet
-// must not be taken for lost.
-func (r *issuerRun) read(ctx context.Context, name string) (*corev1.Secret, error) {
+// must not be taken for lost. One that is ours, having content, gets its labels back if it lost them.
+func (r *issuerRun) read(ctx context.Context, name, content string) (*corev1.Secret, error) {
 	secret := &corev1.Secret{}
 	err := r.Live.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: name}, secret)
 	if apierrors.IsNotFound(err) {
@@ -30,14 +31,40 @@ func (r *issuerRun) read(ctx context.Context, name string) (*corev1.Secret, erro
 	if err != nil {
 		return nil, fmt.Errorf("read Secret %s: %w", name, err)
 	}
+	if labels := manifests.IssuerLabels(r.issuer.Name, content); content != "" && !hasLabels(secret, labels) {
+		addLabels(secret, labels)
+		if err := r.Update(ctx, secret); err != nil {
+			return nil, fmt.Errorf("label Secret %s: %w", name, err)
+		}
+	}
 	return secret, nil
+}
+
+// rebuildRing makes the ring anew from the private keys, when it was lost, or for the first time from none.
+func (r *issuerRun) rebuildRing(ctx context.Context) (keyring.Ring, error) {
+	var secrets corev1.SecretList
+	if err := r.Live.List(ctx, &secrets, client.InNamespace(r.Namespace)); err != nil {
+		return keyring.Ring{}, fmt.Errorf("look for signing keys: %w", err)
+	}
+	keys := map[keyring.Slot]jose.JSONWebKey{}
+	for _, secret := range secrets.Items {
+		slot, ok := manifests.SlotOf(r.issuer.Name, secret.Name)
+		if !ok {
+			continue
+		}
+		key, err := keyring.ParsePrivate(secret.Data[manifests.KeyPrivateJWK])
+		if err == nil && key.Algorithm == string(slot.Algorithm) {
+			keys[slot] = key
+		}
+	}
+	return keyring.Rebuild(keys, r.now), nil
 }
 
 // ensureKey returns the private key of a slot, and makes it if nobody has. A key that an interrupted run or another
 // manager made is taken as it is.
 func (r *issuerRun) ensureKey(ctx context.Context, slot keyring.Slot) (jose.JSONWebKey, error) {
 	name := manifests.KeyName(r.issuer.Name, slot)
-	secret, err := r.read(ctx, name)
+	secret, err := r.read(ctx, name, manifests.ContentSigningKey)
 	if err != nil {
 		return jose.JSONWebKey{}, err
 	}
@@ -97,7 +124,7 @@ func (r *issuerRun) ensureCertificate(ctx context.Context) error {
 	if r.issuer.Spec.TLS != nil {
 		return r.checkCertificate(ctx, name)
 	}
-	secret, err := r.read(ctx, name)
+	secret, err := r.read(ctx, name, manifests.ContentServing)
 	if err != nil {
 		return err
 	}
@@ -123,7 +150,7 @@ func (r *issuerRun) ensureCertificate(ctx context.Context) error {
 		due, _ = pki.Renewal(serving)
 		eventf(r.Events, r.issuer, corev1.EventTypeNormal, v1alpha1.ReasonCertificateIssued, "Issued a serving certificate: "+reason)
 	}
-	wanted := manifests.CertificateSecret(r.issuer.Name, r.Namespace, name, "serving-certificate", serving.Current, authorities.Bundle())
+	wanted := manifests.CertificateSecret(r.issuer.Name, r.Namespace, name, manifests.ContentServing, serving.Current, authorities.Bundle())
 	if err := r.write(ctx, secret, wanted); err != nil {
 		return fmt.Errorf("write serving certificate: %w", err)
 	}
@@ -134,7 +161,7 @@ func (r *issuerRun) ensureCertificate(ctx context.Context) error {
 // ensureAuthorities keeps the authority that signs serving certificates, and publishes its successor before that signs.
 func (r *issuerRun) ensureAuthorities(ctx context.Context, serving pki.Pair, published []byte) (pki.Authorities, error) {
 	name := manifests.AuthorityName(r.issuer.Name)
-	secret, err := r.read(ctx, name)
+	secret, err := r.read(ctx, name, manifests.ContentAuthority)
 	if err != nil {
 		return pki.Authorities{}, err
 	}
@@ -159,7 +186,7 @@ func (r *issuerRun) ensureAuthorities(ctx context.Context, serving pki.Pair, pub
 
 // checkCertificate looks at the certificate that somebody else, cert-manager perhaps, keeps in the named Secret.
 func (r *issuerRun) checkCertificate(ctx context.Context, name string) error {
-	secret, err := r.read(ctx, name)
+	secret, err := r.read(ctx, name, "")
 	if err != nil {
 		return err
 	}
@@ -168,10 +195,16 @@ func (r *issuerRun) checkCertificate(ctx context.Context, name string) error {
 			"There is no Secret %s/%s, which spec.tls.secretName names", r.Namespace, name)
 	}
 	pair := pairOf(secret)
-	if _, err := pki.Expiry(pair); err != nil || secret.Type != corev1.SecretTypeTLS {
+	expiry, err := pki.Expiry(pair)
+	if err != nil || secret.Type != corev1.SecretTypeTLS {
 		return stopped(v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonTLSSecretInvalid,
 			"The Secret %s/%s, which spec.tls.secretName names, must be of type %s and hold a certificate with its private key", r.Namespace, name, corev1.SecretTypeTLS)
 	}
+	if !r.now.Before(expiry) {
+		return stopped(v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonTLSSecretInvalid,
+			"The certificate in the Secret %s/%s, which spec.tls.secretName names, expired at %s", r.Namespace, name, expiry.UTC().Format(time.RFC3339))
+	}
+	r.look(expiry)
 	return r.noteExpiry(pair)
 }
 

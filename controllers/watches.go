@@ -3,7 +3,6 @@ package controllers
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"time"
 
@@ -107,14 +106,6 @@ func (s *indexSource) WaitForSync(ctx context.Context) error {
 
 func (s *indexSource) String() string { return "access index: " + string(s.kind) }
 
-// issuerOf maps a Secret or ConfigMap of the install namespace to the TokenIssuer that it belongs to.
-func issuerOf(_ context.Context, object client.Object) []reconcile.Request {
-	if name := object.GetLabels()[manifests.LabelIssuer]; name != "" {
-		return []reconcile.Request{request("", name)}
-	}
-	return nil
-}
-
 // everyIssuer maps an object that all TokenIssuers share to all of them.
 func everyIssuer(reader client.Reader) handler.MapFunc {
 	return func(ctx context.Context, _ client.Object) []reconcile.Request {
@@ -130,16 +121,18 @@ func everyIssuer(reader client.Reader) handler.MapFunc {
 	}
 }
 
-// issuersServedBy maps a kubernetes.io/tls Secret to the TokenIssuers whose spec names it.
-func issuersServedBy(reader client.Reader) handler.MapFunc {
+// issuersOf maps an object of the install namespace to the TokenIssuers that it belongs to, by its label or its name:
+// what was restored, or made by hand, may carry no label.
+func issuersOf(reader client.Reader) handler.MapFunc {
 	return func(ctx context.Context, object client.Object) []reconcile.Request {
-		var requests []reconcile.Request
 		var issuers v1alpha1.TokenIssuerList
 		if err := reader.List(ctx, &issuers); err != nil {
 			return nil
 		}
-		for _, issuer := range issuers.Items {
-			if issuer.Spec.TLS != nil && issuer.Spec.TLS.SecretName == object.GetName() {
+		var requests []reconcile.Request
+		for i := range issuers.Items {
+			issuer := &issuers.Items[i]
+			if object.GetLabels()[manifests.LabelIssuer] == issuer.Name || manifests.BelongsTo(issuer, object.GetName()) {
 				requests = append(requests, request("", issuer.Name))
 			}
 		}
@@ -150,12 +143,13 @@ func issuersServedBy(reader client.Reader) handler.MapFunc {
 // dependents maps a Secret of the install namespace to all objects of one kind that belong to its issuer: they publish
 // its certificate's authority, or are made with its pepper. Signing keys concern none of them.
 func dependents(reader client.Reader, index *access.Index, kind access.Kind) handler.MapFunc {
+	issuers := issuersOf(reader)
 	return func(ctx context.Context, object client.Object) []reconcile.Request {
-		if strings.Contains(object.GetLabels()[manifests.LabelContent], "key") {
+		if object.GetLabels()[manifests.LabelContent] == manifests.ContentSigningKey {
 			return nil
 		}
 		var requests []reconcile.Request
-		for _, issuer := range append(issuerOf(ctx, object), issuersServedBy(reader)(ctx, object)...) {
+		for _, issuer := range issuers(ctx, object) {
 			for _, ref := range index.Affected(access.Ref{Kind: access.KindTokenIssuer, Name: issuer.Name}) {
 				if ref.Kind == kind {
 					requests = append(requests, request(ref.Namespace, ref.Name))
@@ -181,9 +175,9 @@ func inNamespace(namespace string) builder.Predicates {
 	return builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetNamespace() == namespace }))
 }
 
-// managedSecrets is what the manager keeps of Secrets: its own everywhere, and those of the install namespace, where
-// spec.tls.secretName may name any.
-func managedSecrets(installNamespace string) cache.ByObject {
+// managedOrInstalled is what the manager keeps of Secrets and ConfigMaps: its own everywhere, and all of the install
+// namespace, where spec.tls.secretName may name any, and a person may have put one back by hand.
+func managedOrInstalled(installNamespace string) cache.ByObject {
 	return cache.ByObject{Namespaces: map[string]cache.Config{
 		installNamespace:    {},
 		cache.AllNamespaces: {LabelSelector: managed},
@@ -203,8 +197,8 @@ func CacheOptions(installNamespace string) cache.Options {
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}:                managedSecrets(installNamespace),
-			&corev1.ConfigMap{}:             {Label: managed},
+			&corev1.Secret{}:                managedOrInstalled(installNamespace),
+			&corev1.ConfigMap{}:             managedOrInstalled(installNamespace),
 			&appsv1.Deployment{}:            workloads(installNamespace),
 			&corev1.Service{}:               workloads(installNamespace),
 			&corev1.ServiceAccount{}:        workloads(installNamespace),

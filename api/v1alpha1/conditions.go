@@ -16,8 +16,8 @@ const (
 	// ConditionProgrammed says whether what the object asks for has been written: a credential Secret, a verifier
 	// ConfigMap, signing keys, a serving certificate.
 	//
-	// True: Programmed. False: Waiting, SecretNotOwned, ConfigMapNotOwned, PepperLost, IssuerNotReady, KeyInvalid,
-	// WorkloadRefused. Unknown: Pending.
+	// True: Programmed. False: Waiting, SecretNotOwned, SecretRefused, ConfigMapNotOwned, PepperLost, IssuerNotReady,
+	// KeyInvalid, WorkloadRefused. Unknown: Pending.
 	ConditionProgrammed = "Programmed"
 
 	// ConditionAvailable says whether a TokenIssuer has a pod that answers token requests. It is there only where the
@@ -93,6 +93,8 @@ const (
 	ReasonTLSSecretNotFound = "TLSSecretNotFound"
 	// ReasonTLSSecretInvalid: the Secret of spec.tls.secretName holds no usable certificate and key.
 	ReasonTLSSecretInvalid = "TLSSecretInvalid"
+	// ReasonSecretRefused: the API server does not take the credential Secret: a quota, or an admission policy.
+	ReasonSecretRefused = "SecretRefused"
 	// ReasonSecretNotOwned: a Secret of the name exists that this operator did not write for this object.
 	ReasonSecretNotOwned = "SecretNotOwned"
 	// ReasonConfigMapNotOwned: a ConfigMap of the name exists that this operator did not write for this object.

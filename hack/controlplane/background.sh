@@ -4,7 +4,12 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 pidfile=bin/controlplane.pid out=bin/controlplane.out log=bin/controlplane.log
 
-running() { [ -s "$pidfile" ] && kill -0 "$(cat "$pidfile")" 2>/dev/null; }
+# A pid file may outlive its process, and the number be somebody else's by now.
+running() {
+  local pid
+  pid=$(cat "$pidfile" 2>/dev/null) && [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null || return 1
+  case $(ps -o args= -p "$pid" 2>/dev/null) in *bin/controlplane*) ;; *) return 1 ;; esac
+}
 
 start() {
   if running; then

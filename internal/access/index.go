@@ -91,6 +91,13 @@ func (x *Index) SetNamespaceTerminating(namespace string, terminating bool) {
 	}
 }
 
+// Holds reports whether the index knows of any object in the namespace.
+func (x *Index) Holds(namespace string) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.apis[namespace])+len(x.clients[namespace])+len(x.grants[namespace]) > 0
+}
+
 // Client is what authenticating a client needs. It is to be read only: Credentials are shared with the index.
 type Client struct {
 	Namespace, Name string

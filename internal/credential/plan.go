@@ -85,6 +85,9 @@ const (
 	Steady Verdict = "Steady"
 	// NotOwned: the Secret is a stranger's and is left alone.
 	NotOwned Verdict = "NotOwned"
+	// OtherPepper: the Secret was made with a pepper that is not the one at hand. It is left alone, and so is what
+	// status knows of it: if the pepper comes back, all is well again.
+	OtherPepper Verdict = "OtherPepper"
 	// Create: there was never a credential.
 	Create Verdict = "Create"
 	// ReplaceMissing: the Secret is gone.
@@ -121,10 +124,12 @@ func Decide(s Situation, random io.Reader, now time.Time) (Plan, error) {
 	entries := s.genuineEntries(now)
 	held, err := s.Pepper.ReadAnnotations(s.Owner, s.Annotations)
 	switch {
+	case s.SecretExists && err != nil && s.namesOtherPepper():
+		return Plan{Verdict: OtherPepper, Entries: s.Entries}, nil
 	case s.SecretExists && err != nil:
-		return Plan{Verdict: NotOwned, Entries: withoutPending(entries)}, nil
+		return Plan{Verdict: NotOwned, Entries: withoutPending(slices.Clone(s.Entries))}, nil
 	case s.SecretExists && s.holdsWhatWeWrote(held, entries, now):
-		return Plan{Verdict: Steady, Entries: liveEntries(held, now)}, nil
+		return Plan{Verdict: Steady, Entries: liveEntries(held, now), Held: held}, nil
 	case s.SecretExists:
 		return s.replace(ReplaceEdited, current(entries, &held.Current), entries, random, now)
 	case current(entries, nil) != nil:
@@ -132,6 +137,20 @@ func Decide(s Situation, random io.Reader, now time.Time) (Plan, error) {
 	default:
 		return s.replace(Create, nil, entries, random, now)
 	}
+}
+
+// PepperOf is the id of the pepper that a Secret says it was made with, "" if it does not say. It proves nothing.
+func PepperOf(annotations map[string]string) string {
+	var held Held
+	if json.Unmarshal([]byte(annotations[AnnotationCredentials]), &held) != nil {
+		return ""
+	}
+	return held.Current.PepperID
+}
+
+func (s Situation) namesOtherPepper() bool {
+	id := PepperOf(s.Annotations)
+	return id != "" && id != s.Pepper.ID()
 }
 
 // genuineEntries drops entries that are not ours, or expired.
@@ -146,7 +165,7 @@ func (s Situation) genuineEntries(now time.Time) []v1alpha1.CredentialStatus {
 // is an old copy that somebody put back.
 func (s Situation) holdsWhatWeWrote(held Held, entries []v1alpha1.CredentialStatus, now time.Time) bool {
 	id, ok := s.Pepper.Verify(s.Owner, []v1alpha1.CredentialStatus{held.Current}, s.Value, now)
-	if !ok || s.Annotations[AnnotationID] != id {
+	if !ok {
 		return false
 	}
 	return len(entries) == 0 || slices.ContainsFunc(entries, func(e v1alpha1.CredentialStatus) bool {

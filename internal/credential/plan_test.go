@@ -154,7 +154,6 @@ func TestStrangersSecretIsLeftAlone(t *testing.T) {
 	for name, annotations := range map[string]map[string]string{
 		"no annotations":        nil,
 		"annotations of ours":   {credential.AnnotationID: "x", credential.AnnotationCredentials: "{}", credential.AnnotationProof: "x"},
-		"another pepper's":      other.secret.annotations,
 		"a proof, no statement": {credential.AnnotationProof: other.secret.annotations[credential.AnnotationProof]},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -165,6 +164,29 @@ func TestStrangersSecretIsLeftAlone(t *testing.T) {
 				t.Fatalf("verdict %s, writes %t", plan.Verdict, plan.Writes())
 			}
 		})
+	}
+}
+
+// TestAnotherPepperDestroysNothing: a pepper that was swapped, or restored from the wrong backup, must be put right by
+// putting the right one back.
+func TestAnotherPepperDestroysNothing(t *testing.T) {
+	w := newWorld(t)
+	w.settle()
+	right, value, entries := w.pepper, w.secret.value, w.entries
+	w.pepper = newPepper(t)
+	if plan := w.settle(); plan.Verdict != credential.OtherPepper || plan.Writes() || w.accepts(value) {
+		t.Fatalf("verdict %s, writes %t", plan.Verdict, plan.Writes())
+	}
+	if len(w.entries) != len(entries) {
+		t.Fatal("the verifiers are gone")
+	}
+	w.pepper = right
+	if plan := w.settle(); plan.Verdict != credential.Steady || !w.accepts(value) {
+		t.Fatalf("not as before: %s", plan.Verdict)
+	}
+	w.pepper, w.secret = newPepper(t), nil // the way to start over
+	if plan := w.settle(); plan.Verdict != credential.Create || !w.accepts(w.secret.value) || w.accepts(value) {
+		t.Fatalf("no new credential: %s", plan.Verdict)
 	}
 }
 

@@ -50,7 +50,11 @@ func Index(ctx context.Context, informers cache.Informers, index *access.Index, 
 	registration, err := handle(ctx, informers, &corev1.Namespace{}, toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { f.namespace(o.(*corev1.Namespace).Name, terminating(o)) },
 		UpdateFunc: func(_, o any) { f.namespace(o.(*corev1.Namespace).Name, terminating(o)) },
-		DeleteFunc: func(o any) { f.namespace(last(o).(*corev1.Namespace).Name, false) },
+		// Objects of a namespace that is gone may be told of later: they must not come alive in between.
+		DeleteFunc: func(o any) {
+			name := last(o).(*corev1.Namespace).Name
+			f.namespace(name, index.Holds(name))
+		},
 	})
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
@@ -47,6 +48,7 @@ func Run(ctx context.Context, config *rest.Config, options Options, state *issue
 	inInstallNamespace := cache.ByObject{Namespaces: map[string]cache.Config{options.Namespace: {}}}
 	informers, err := cache.New(config, cache.Options{
 		Scheme:           NewScheme(),
+		Mapper:           newMapper(),
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}:    inInstallNamespace,
@@ -70,6 +72,19 @@ func Run(ctx context.Context, config *rest.Config, options Options, state *issue
 		return err
 	}
 	return nil
+}
+
+// newMapper knows what is watched without asking an API server, which may be away.
+func newMapper() meta.RESTMapper {
+	mapper := meta.NewDefaultRESTMapper(nil)
+	mapper.Add(v1alpha1.GroupVersion.WithKind("TokenIssuer"), meta.RESTScopeRoot)
+	for _, kind := range []string{"ApiResource", "M2MClient", "ScopeGrant"} {
+		mapper.Add(v1alpha1.GroupVersion.WithKind(kind), meta.RESTScopeNamespace)
+	}
+	mapper.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
+	mapper.Add(corev1.SchemeGroupVersion.WithKind("Secret"), meta.RESTScopeNamespace)
+	mapper.Add(corev1.SchemeGroupVersion.WithKind("ConfigMap"), meta.RESTScopeNamespace)
+	return mapper
 }
 
 // watch follows everything that signing keys, pepper and certificate are made of.

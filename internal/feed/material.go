@@ -84,7 +84,7 @@ func (m *material) useSecret(secret *corev1.Secret) {
 			return
 		}
 		m.state.SetPepper(pepper)
-	case secret.Labels[manifests.LabelIssuer] == m.issuer && len(secret.Data[manifests.KeyPrivateJWK]) > 0:
+	case m.holdsKey(secret):
 		key, err := keyring.ParsePrivate(secret.Data[manifests.KeyPrivateJWK])
 		if err != nil {
 			m.log.Error("signing key ignored", "secret", secret.Name, "error", err)
@@ -96,6 +96,12 @@ func (m *material) useSecret(secret *corev1.Secret) {
 		m.secrets[secret.Name] = secret
 		m.useCertificate()
 	}
+}
+
+// holdsKey goes by the name: labels may be lost.
+func (m *material) holdsKey(secret *corev1.Secret) bool {
+	_, ok := manifests.SlotOf(m.issuer, secret.Name)
+	return ok
 }
 
 func (m *material) useRing(object *corev1.ConfigMap) {

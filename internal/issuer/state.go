@@ -33,9 +33,6 @@ func NewState(issuerName string, index *access.Index) *State {
 	return &State{issuerName: issuerName, index: index}
 }
 
-// IssuerName is the name of the TokenIssuer.
-func (s *State) IssuerName() string { return s.issuerName }
-
 // Index that answers who may have what.
 func (s *State) Index() *access.Index { return s.index }
 

@@ -42,9 +42,6 @@ func NewKeySet(ring Ring, private []jose.JSONWebKey) (*KeySet, error) {
 // JWKS is the public key set (RFC 7517), the same bytes for the same ring.
 func (s *KeySet) JWKS() []byte { return s.jwks }
 
-// Ring that the set was made from.
-func (s *KeySet) Ring() Ring { return s.ring }
-
 // SigningKey is the active private key of an algorithm, and whether it is at hand.
 func (s *KeySet) SigningKey(algorithm v1alpha1.SigningAlgorithm) (jose.JSONWebKey, bool) {
 	key, ok := s.signers[algorithm]

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -63,6 +64,20 @@ func (r Ring) Has(kid string) bool {
 
 // Marshal is the form in which the ring is kept. Same ring, same bytes.
 func (r Ring) Marshal() ([]byte, error) { return json.MarshalIndent(r, "", "  ") }
+
+// Rebuild makes a ring from the private keys that were found, when the ring itself was lost. The oldest key of each
+// algorithm is taken for the active one; keys whose private half is gone are lost with the ring.
+func Rebuild(keys map[Slot]jose.JSONWebKey, now time.Time) Ring {
+	slots := slices.Collect(maps.Keys(keys))
+	slices.SortFunc(slots, func(a, b Slot) int {
+		return cmp.Or(cmp.Compare(a.Algorithm, b.Algorithm), cmp.Compare(a.Generation, b.Generation))
+	})
+	var ring Ring
+	for _, slot := range slots {
+		ring = ring.Fill(slot, keys[slot], now)
+	}
+	return ring
+}
 
 // Slot is a place in the ring that wants a key.
 type Slot struct {

@@ -2,8 +2,10 @@ package manifests
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,7 +17,8 @@ import (
 	"github.com/m2m-operator/m2m-operator/internal/pki"
 )
 
-// Labels of everything that the manager writes. It keeps no Secret in memory that does not carry LabelManagedBy.
+// Labels of everything that the manager writes. Of Secrets outside the install namespace it keeps none in memory that
+// does not carry LabelManagedBy.
 const (
 	LabelManagedBy   = "app.kubernetes.io/managed-by"
 	ManagedBy        = "m2m-operator"
@@ -23,6 +26,15 @@ const (
 	LabelApiResource = "m2m-operator.io/api-resource"
 	LabelM2MClient   = "m2m-operator.io/m2m-client"
 	LabelContent     = "m2m-operator.io/content"
+)
+
+// Values of LabelContent in the install namespace.
+const (
+	ContentPepper     = "pepper"
+	ContentSigningKey = "signing-key"
+	ContentKeyRing    = "key-ring"
+	ContentAuthority  = "authority"
+	ContentServing    = "serving-certificate"
 )
 
 // Keys of Secrets and ConfigMaps.
@@ -62,6 +74,38 @@ func KeyName(issuer string, slot keyring.Slot) string {
 	return fmt.Sprintf("m2m-%s-key-%s-%d", issuer, strings.ToLower(string(slot.Algorithm)), slot.Generation)
 }
 
+// IssuerLabels are those of an issuer's objects in the install namespace.
+func IssuerLabels(issuer, content string) map[string]string {
+	return labels(content, LabelIssuer, issuer)
+}
+
+// BelongsTo reports whether an object of the install namespace is one of an issuer's, by its name: a restored backup,
+// or a person's hand, may bring it without labels.
+func BelongsTo(issuer *v1alpha1.TokenIssuer, name string) bool {
+	switch name {
+	case PepperName(issuer.Name), RingName(issuer.Name), AuthorityName(issuer.Name), ServingName(issuer):
+		return true
+	}
+	_, ok := SlotOf(issuer.Name, name)
+	return ok
+}
+
+// SlotOf is the slot whose key a Secret of this name holds; the inverse of KeyName.
+func SlotOf(issuer, name string) (keyring.Slot, bool) {
+	rest, ok := strings.CutPrefix(name, "m2m-"+issuer+"-key-")
+	algorithm, generation, found := strings.Cut(rest, "-")
+	if !ok || !found {
+		return keyring.Slot{}, false
+	}
+	n, err := strconv.Atoi(generation)
+	for _, a := range []v1alpha1.SigningAlgorithm{v1alpha1.ES256, v1alpha1.RS256, v1alpha1.PS256, v1alpha1.EdDSA} {
+		if err == nil && n > 0 && strings.EqualFold(string(a), algorithm) {
+			return keyring.Slot{Algorithm: a, Generation: n}, true
+		}
+	}
+	return keyring.Slot{}, false
+}
+
 func labels(content string, more ...string) map[string]string {
 	l := map[string]string{LabelManagedBy: ManagedBy, LabelContent: content}
 	for i := 0; i+1 < len(more); i += 2 {
@@ -81,7 +125,7 @@ func IssuerSecret(issuer, namespace, name, content string, data map[string][]byt
 
 // SigningKey is the immutable Secret of one private key.
 func SigningKey(issuer, namespace string, slot keyring.Slot, private []byte) *corev1.Secret {
-	secret := IssuerSecret(issuer, namespace, KeyName(issuer, slot), "signing-key", map[string][]byte{KeyPrivateJWK: private})
+	secret := IssuerSecret(issuer, namespace, KeyName(issuer, slot), ContentSigningKey, map[string][]byte{KeyPrivateJWK: private})
 	immutable := true
 	secret.Immutable = &immutable
 	return secret
@@ -107,7 +151,7 @@ const (
 
 // AuthoritySecret keeps the authorities of an issuer's serving certificates.
 func AuthoritySecret(issuer, namespace string, a pki.Authorities) *corev1.Secret {
-	secret := IssuerSecret(issuer, namespace, AuthorityName(issuer), "authority", map[string][]byte{
+	secret := IssuerSecret(issuer, namespace, AuthorityName(issuer), ContentAuthority, map[string][]byte{
 		corev1.TLSCertKey: a.Current.Certificate, corev1.TLSPrivateKeyKey: a.Current.Key, KeyAuthority: a.Bundle(),
 	})
 	if len(a.Next.Certificate) > 0 {
@@ -138,7 +182,7 @@ func ReadAuthorities(secret *corev1.Secret) pki.Authorities {
 // Ring is the ConfigMap of an issuer's key ring.
 func Ring(issuer, namespace string, ring []byte) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: RingName(issuer), Labels: labels("key-ring", LabelIssuer, issuer)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: RingName(issuer), Labels: labels(ContentKeyRing, LabelIssuer, issuer)},
 		Data:       map[string]string{KeyRing: string(ring)},
 	}
 }
@@ -198,8 +242,16 @@ func ServingNames(issuer *v1alpha1.TokenIssuer, namespace string) []string {
 		service, service + "." + namespace, service + "." + namespace + ".svc",
 		service + "." + namespace + ".svc.cluster.local",
 	}
-	if u, err := url.Parse(issuer.IssuerURL(namespace)); err == nil && !slices.Contains(names, u.Hostname()) {
-		names = append(names, u.Hostname())
+	u, err := url.Parse(issuer.IssuerURL(namespace))
+	if err != nil {
+		return names
+	}
+	host := u.Hostname()
+	if ip := net.ParseIP(host); ip != nil {
+		host = ip.String() // as it is read back from a certificate
+	}
+	if !slices.Contains(names, host) {
+		names = append(names, host)
 	}
 	return names
 }

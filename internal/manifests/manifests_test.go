@@ -61,6 +61,7 @@ func TestServingNames(t *testing.T) {
 	for url, host := range map[string]string{
 		"": "m2m-issuer-default.m2m-system.svc", "https://tokens.example.com": "tokens.example.com",
 		"https://127.0.0.1:8443/x": "127.0.0.1", "https://[::1]:8443": "::1",
+		"https://[2001:DB8::1]": "2001:db8::1", "https://[0:0:0:0:0:0:0:1]:1": "::1", "https://[::ffff:10.0.0.1]": "10.0.0.1",
 	} {
 		issuer := &v1alpha1.TokenIssuer{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
 		issuer.Spec.URL = url

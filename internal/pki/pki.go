@@ -1,5 +1,6 @@
 // Package pki makes the operator's own certificate authority and the serving certificates of token issuers. It is pure:
-// what to renew is decided from the PEM and the time it is given.
+// what to renew is decided from the PEM and the time it is given. Only keys are random, and the standard library takes
+// their randomness from the system alone.
 package pki
 
 import (
