@@ -47,7 +47,7 @@ assets: ## Have etcd, kube-apiserver and kubectl at hand (built once, cached out
 	@hack/kubernetes/assets.sh >/dev/null
 
 ARCHES ?= amd64 arm64
-IMAGE ?= localhost/m2m-operator:$(VERSION)
+IMAGE ?= localhost/m2m-operator:dev
 CREATED ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 PACK = go -C hack/image run . -created $(CREATED) -revision '$(REVISION)' $(ARCHES:%=-platform linux/%)
