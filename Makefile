@@ -113,5 +113,5 @@ vulncheck: ## Look for known vulnerabilities (needs the vulnerability database)
 	@$(TOOL) govulncheck -C $(CURDIR) ./...
 
 .PHONY: clean
-clean: ## Remove bin/
+clean: demo-stop controlplane-stop ## End what is running, and remove bin/
 	@rm -rf $(BIN)

@@ -65,7 +65,7 @@ func (r *ApiResourceReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	if made.Reason == v1alpha1.ReasonConfigMapNotOwned && (wait == 0 || wait > strangerRecheck) {
 		wait = strangerRecheck
 	}
-	return ctrl.Result{RequeueAfter: wait}, errors.Join(err, patchStatus(ctx, r.Client, before, api))
+	return settle(wait, errors.Join(err, patchStatus(ctx, r.Client, before, api)))
 }
 
 // ensureVerifier writes the ConfigMap that the API's own pods mount. An API that is not accepted keeps the one it has:

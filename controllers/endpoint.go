@@ -32,5 +32,5 @@ func readEndpoint(ctx context.Context, reader client.Reader, namespace, name str
 
 func issuerNotReady(name string) verdict {
 	return notYetProgrammed(v1alpha1.ReasonIssuerNotReady,
-		fmt.Sprintf("TokenIssuer %s has no pepper and certificate yet; see its conditions", name))
+		fmt.Sprintf("TokenIssuer %s has no pepper or no certificate; see its conditions", name))
 }

@@ -81,7 +81,7 @@ func (r *M2MClientReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	case v1alpha1.ReasonSecretNotOwned, v1alpha1.ReasonSecretRefused, v1alpha1.ReasonPepperLost:
 		run.look(now.Add(strangerRecheck))
 	}
-	return ctrl.Result{RequeueAfter: soonest(now, run.next, wait)}, errors.Join(err, patchStatus(ctx, r.Client, run.before, object))
+	return settle(soonest(now, run.next, wait), errors.Join(err, patchStatus(ctx, r.Client, run.before, object)))
 }
 
 func readiness(c *v1alpha1.M2MClient) access.Finding {
@@ -148,8 +148,12 @@ func (r *clientRun) otherPepper() verdict {
 }
 
 // secretNotOwned says how to go on when the Secret's name is taken.
-func (r *clientRun) secretNotOwned() verdict {
-	return counts(v1alpha1.ConditionProgrammed, access.Finding{Reason: v1alpha1.ReasonSecretNotOwned, Message: fmt.Sprintf(
-		"A Secret %s exists that carries no proof that this operator wrote it for this client. It is left alone and is no credential. "+
-			"Rename or delete it, or set spec.credential.secretName in a new M2MClient.", r.client.SecretName())})
+func (r *clientRun) secretNotOwned(found *corev1.Secret) verdict {
+	message := fmt.Sprintf("A Secret %s exists that carries no proof that this operator wrote it for this client. It is left alone and is no credential. "+
+		"Rename or delete it, or create the M2MClient anew with another spec.credential.secretName.", r.client.SecretName())
+	if other := found.Labels[manifests.LabelM2MClient]; other != "" && other != r.client.Name {
+		message = fmt.Sprintf("The Secret %s is the credential of M2MClient %s. Create this M2MClient anew with another spec.credential.secretName.",
+			r.client.SecretName(), other)
+	}
+	return counts(v1alpha1.ConditionProgrammed, access.Finding{Reason: v1alpha1.ReasonSecretNotOwned, Message: message})
 }

@@ -45,7 +45,7 @@ func (r *clientRun) ensureCredential(ctx context.Context, issuerExists bool) (ve
 	switch plan.Verdict {
 	case credential.NotOwned:
 		r.client.Status.Credentials = plan.Entries
-		return r.secretNotOwned(), nil
+		return r.secretNotOwned(secret), nil
 	case credential.OtherPepper:
 		return r.otherPepper(), nil
 	}
@@ -235,16 +235,22 @@ func mergeData(found, wanted map[string][]byte) map[string][]byte {
 
 // announced records the event of a new credential, which names its id and never its value.
 func (r *clientRun) announced(plan credential.Plan) {
-	id := plan.Credential.ID
-	switch plan.Verdict {
-	case credential.Create:
+	why := map[credential.Verdict]string{
+		credential.ReplaceMissing: "was deleted",
+		credential.ReplaceEdited:  "held a value that this operator did not write, which is not accepted",
+	}[plan.Verdict]
+	switch {
+	case plan.Verdict == credential.Create:
 		eventf(r.Events, r.client, corev1.EventTypeNormal, v1alpha1.ReasonCredentialCreated,
-			fmt.Sprintf("Created the credential %s in the Secret %s", id, r.client.SecretName()))
-	case credential.ReplaceMissing:
-		eventf(r.Events, r.client, corev1.EventTypeWarning, v1alpha1.ReasonCredentialReplaced,
-			fmt.Sprintf("The Secret %s was deleted: made it anew with the credential %s; the one before is accepted for %s", r.client.SecretName(), id, credential.Overlap))
-	case credential.ReplaceEdited:
-		eventf(r.Events, r.client, corev1.EventTypeWarning, v1alpha1.ReasonCredentialReplaced,
-			fmt.Sprintf("The Secret %s held a value that this operator did not write, which is not accepted: replaced it with the credential %s; the one before is accepted for %s", r.client.SecretName(), id, credential.Overlap))
+			fmt.Sprintf("Created the credential %s in the Secret %s", plan.Credential.ID, r.client.SecretName()))
+	case why != "":
+		note := fmt.Sprintf("The Secret %s %s: it has the new credential %s", r.client.SecretName(), why, plan.Credential.ID)
+		if plan.Held.Previous != nil {
+			note += fmt.Sprintf("; the one before, %s, is accepted for %s", plan.Held.Previous.ID, credential.Overlap)
+		}
+		if plan.Dropped != "" {
+			note += fmt.Sprintf("; the one before that, %s, is refused from now on, for there is room for one", plan.Dropped)
+		}
+		eventf(r.Events, r.client, corev1.EventTypeWarning, v1alpha1.ReasonCredentialReplaced, note)
 	}
 }

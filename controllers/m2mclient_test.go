@@ -281,3 +281,60 @@ func TestSuspendedClientIsAsAsked(t *testing.T) {
 	c := newClient(t, namespace, "publisher", "suspending", func(c *v1alpha1.M2MClient) { c.Spec.Suspend = true })
 	awaitCondition(t, c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSuspended)
 }
+
+func TestEditedIDAnnotationIsHealedWithoutANewSecret(t *testing.T) {
+	newIssuer(t, "annotated", nil)
+	namespace := newNamespace(t)
+	awaitReady(t, newClient(t, namespace, "publisher", "annotated", nil))
+	secret := get(t, &corev1.Secret{}, namespace, "publisher")
+	value, id := string(secret.Data[manifests.KeyClientSecret]), secret.Annotations[credential.AnnotationID]
+	secret.Annotations[credential.AnnotationID] = "other"
+	if err := admin.Update(context.Background(), secret); err != nil {
+		t.Fatal(err)
+	}
+	suite.Eventually(t, func() string {
+		if got := get(t, secret, namespace, "publisher").Annotations[credential.AnnotationID]; got != id {
+			return "the annotation is " + got
+		}
+		return ""
+	})
+	if secretValue(t, namespace, "publisher") != value {
+		t.Error("a valid secret was replaced")
+	}
+}
+
+func TestTwoClientsOfOneSecretAreTold(t *testing.T) {
+	newIssuer(t, "shared", nil)
+	namespace := newNamespace(t)
+	awaitReady(t, newClient(t, namespace, "first", "shared", nil))
+	second := newClient(t, namespace, "second", "shared", func(c *v1alpha1.M2MClient) { c.Spec.Credential.SecretName = "first" })
+	condition := awaitCondition(t, second, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotOwned)
+	if !strings.Contains(condition.Message, "credential of M2MClient first") || strings.Contains(condition.Message, "delete it") {
+		t.Errorf("message %q", condition.Message)
+	}
+}
+
+func TestListedAccessIsBounded(t *testing.T) {
+	newIssuer(t, "bounded", nil)
+	apis, clients := newNamespace(t), newNamespace(t)
+	c := newClient(t, clients, "greedy", "bounded", nil)
+	var scopes []string
+	for i := range 70 {
+		scopes = append(scopes, fmt.Sprintf("scope-%02d", i))
+	}
+	for i := range 34 {
+		name := fmt.Sprintf("api-%02d", i)
+		newAPI(t, apis, name, "bounded", "https://"+name+".bounded.example.com", scopes...)
+		newGrant(t, apis, name, name, named(clients, "greedy"), nil, scopes...)
+	}
+	suite.Eventually(t, func() string {
+		get(t, c, clients, "greedy")
+		if c.Status.AccessCount != 34 || len(c.Status.Access) != 32 {
+			return fmt.Sprintf("%d of %d APIs are listed, want 32 of 34", len(c.Status.Access), c.Status.AccessCount)
+		}
+		return ""
+	})
+	if first := c.Status.Access[0]; len(first.Scopes) != 64 || first.ScopeCount != 70 {
+		t.Errorf("%d of %d scopes are listed, want 64 of 70", len(first.Scopes), first.ScopeCount)
+	}
+}

@@ -46,10 +46,14 @@ func (r *ScopeGrantReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	before := grant.DeepCopy()
 	matched := int32(judged.MatchedClients)
 	grant.Status.MatchedClients = &matched
+	message := judged.Active.Message
+	if judged.MatchedClients == 0 {
+		message += "; its subjects match no M2MClient of the API's TokenIssuer"
+	}
 	wait := report(r.Events, grant, now,
-		access.Finding{OK: true, Reason: v1alpha1.ReasonReady, Message: judged.Active.Message},
+		access.Finding{OK: true, Reason: v1alpha1.ReasonReady, Message: message},
 		counts(v1alpha1.ConditionAccepted, judged.Accepted),
 		counts(v1alpha1.ConditionResolvedRefs, judged.ResolvedRefs),
 		informs(v1alpha1.ConditionActive, judged.Active))
-	return ctrl.Result{RequeueAfter: soonest(now, judged.NextChange, wait)}, patchStatus(ctx, r.Client, before, grant)
+	return settle(soonest(now, judged.NextChange, wait), patchStatus(ctx, r.Client, before, grant))
 }

@@ -92,6 +92,9 @@ func (r *TokenIssuerReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 			made = notYetProgrammed(v1alpha1.ReasonWaiting, "Writing pepper, keys and certificate failed and is tried again")
 		}
 	}
+	if !refs.OK && made.OK {
+		made = notYetProgrammed(v1alpha1.ReasonWaiting, "Pepper and signing keys are in place; there is no serving certificate")
+	}
 	run.warnOfNewURL(before.Status.URL)
 	issuer.Status.URL = issuer.IssuerURL(r.Namespace)
 	issuer.Status.TokenEndpoint = v1alpha1.EndpointURL(issuer.Status.URL, v1alpha1.PathToken)
@@ -102,7 +105,7 @@ func (r *TokenIssuerReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 			counts(v1alpha1.ConditionAccepted, access.Finding{OK: true, Reason: v1alpha1.ReasonAccepted, Message: "The spec is valid"}),
 			refs, made}, run.availability...)...)
 	failures = append(failures, patchStatus(ctx, r.Client, before, issuer))
-	return ctrl.Result{RequeueAfter: soonest(run.now, run.next, wait)}, errors.Join(failures...)
+	return settle(soonest(run.now, run.next, wait), errors.Join(failures...))
 }
 
 // stop is an error that no retry heals: it becomes a condition.

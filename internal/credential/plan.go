@@ -105,6 +105,8 @@ type Plan struct {
 	// Credential to write into the Secret, and what the Secret shall say of itself, for Create and Replace.
 	Credential Credential
 	Held       Held
+	// Dropped is the id of a previous credential that makes room before its time, "" if none does.
+	Dropped string
 }
 
 // Writes reports whether the plan wants a new Secret content.
@@ -213,6 +215,11 @@ func (s Situation) replace(why Verdict, old *v1alpha1.CredentialStatus, entries 
 		}
 		previous.State = v1alpha1.CredentialPrevious
 		plan.Held.Previous = &previous
+	}
+	for _, e := range entries {
+		if old != nil && e.State == v1alpha1.CredentialPrevious {
+			plan.Dropped = e.ID
+		}
 	}
 	pending := plan.Held.Current
 	pending.State = v1alpha1.CredentialPending

@@ -133,7 +133,7 @@ func (m *material) useCertificate() {
 	}
 	certificate, err := tls.X509KeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
 	if err != nil {
-		m.log.Error("serving certificate ignored, the last good one stays", "secret", secret.Name)
+		m.log.Error("serving certificate ignored, the last good one stays", "secret", secret.Name, "error", err)
 		return
 	}
 	m.state.SetCertificate(&certificate)

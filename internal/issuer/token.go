@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -128,8 +129,9 @@ func checkGrantType(f form) *oauthError {
 // There is no need to look at its syntax: identifiers are compared character by character, and no ApiResource has one
 // that is relative or has a fragment.
 func findAudience(f form) (string, *oauthError) {
-	resource, audience := f.get(paramResource), f.get(paramAudience)
-	if len(f.values[paramResource]) > 1 || (resource != "" && audience != "" && resource != audience) {
+	resources := slices.DeleteFunc(slices.Clone(f.values[paramResource]), func(r string) bool { return r == "" })
+	resource, audience := strings.Join(resources, ""), f.get(paramAudience)
+	if len(resources) > 1 || (resource != "" && audience != "" && resource != audience) {
 		return "", errInvalidTarget
 	}
 	return cmp.Or(resource, audience), nil
