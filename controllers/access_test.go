@@ -32,9 +32,7 @@ func TestApiResourceGetsItsVerifierConfigMap(t *testing.T) {
 		t.Errorf("data %v, want %v", configMap.Data, want)
 	}
 	configMap.Data["issuer"] = "https://evil.example"
-	if err := admin.Update(context.Background(), configMap); err != nil {
-		t.Fatal(err)
-	}
+	suite.Save(t, admin, configMap)
 	suite.Eventually(t, func() string {
 		if got := get(t, &corev1.ConfigMap{}, namespace, "course-api-verifier"); !reflect.DeepEqual(got.Data, want) {
 			return fmt.Sprintf("an edited ConfigMap is not healed: %v", got.Data)
@@ -105,9 +103,7 @@ func TestGrantSaysWhatIsWrongAndClientsSayWhatTheyHave(t *testing.T) {
 		t.Errorf("the message does not name the scope: %s", condition.Message)
 	}
 	grant.Spec.Scopes = []v1alpha1.ScopeName{"read", "write"}
-	if err := admin.Update(context.Background(), grant); err != nil {
-		t.Fatal(err)
-	}
+	suite.Save(t, admin, grant)
 	awaitReady(t, grant)
 	for i := range 3 {
 		newClient(t, clients, fmt.Sprintf("sensor-%d", i), "grants", func(c *v1alpha1.M2MClient) { c.Labels = map[string]string{"kind": "sensor"} })

@@ -134,9 +134,7 @@ func TestMissingReferenceStallsOnlyAfterAWhile(t *testing.T) {
 	clockAhead.Store(int64(61 * time.Second))
 	defer clockAhead.Store(0)
 	c.Labels = map[string]string{"look": "again"}
-	if err := admin.Update(context.Background(), c); err != nil {
-		t.Fatal(err)
-	}
+	suite.Save(t, admin, c)
 	awaitCondition(t, c, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonIssuerNotFound)
 }
 
@@ -171,9 +169,7 @@ func TestEditedSecretIsReplacedAndTheEditedValueNeverAccepted(t *testing.T) {
 	old := string(secret.Data[manifests.KeyClientSecret])
 	secret.Data[manifests.KeyClientSecret] = []byte("chosen-by-a-stranger")
 	secret.Data[manifests.KeyIssuer] = []byte("https://evil.example")
-	if err := admin.Update(context.Background(), secret); err != nil {
-		t.Fatal(err)
-	}
+	suite.Save(t, admin, secret)
 	value := awaitOtherValue(t, namespace, "publisher", "chosen-by-a-stranger")
 	awaitAccepted(t, namespace, "publisher", "tampering", value)
 	if value == old || accepted(t, namespace, "publisher", "tampering", "chosen-by-a-stranger", time.Now()) || !accepted(t, namespace, "publisher", "tampering", old, time.Now()) {
@@ -193,9 +189,7 @@ func TestWhatOthersAddToTheSecretStays(t *testing.T) {
 	secret.Data["extra"] = []byte("theirs")
 	secret.Labels = map[string]string{"theirs": "yes"} // ours are gone: the cache no longer knows this Secret
 	secret.OwnerReferences = nil
-	if err := admin.Update(context.Background(), secret); err != nil {
-		t.Fatal(err)
-	}
+	suite.Save(t, admin, secret)
 	suite.Eventually(t, func() string {
 		secret := get(t, &corev1.Secret{}, namespace, "publisher")
 		if secret.Labels[manifests.LabelManagedBy] == "" || len(secret.OwnerReferences) != 1 {
@@ -289,9 +283,7 @@ func TestEditedIDAnnotationIsHealedWithoutANewSecret(t *testing.T) {
 	secret := get(t, &corev1.Secret{}, namespace, "publisher")
 	value, id := string(secret.Data[manifests.KeyClientSecret]), secret.Annotations[credential.AnnotationID]
 	secret.Annotations[credential.AnnotationID] = "other"
-	if err := admin.Update(context.Background(), secret); err != nil {
-		t.Fatal(err)
-	}
+	suite.Save(t, admin, secret)
 	suite.Eventually(t, func() string {
 		if got := get(t, secret, namespace, "publisher").Annotations[credential.AnnotationID]; got != id {
 			return "the annotation is " + got

@@ -36,9 +36,7 @@ func TestRefusedSecretIsReportedAndNotTriedWithEverNewCredentials(t *testing.T) 
 	pending := c.Status.Credentials[0].ID
 	for _, description := range []string{"one", "two", "three"} {
 		c.Spec.Description = description
-		if err := admin.Update(context.Background(), c); err != nil {
-			t.Fatal(err)
-		}
+		suite.Save(t, admin, c)
 		awaitCondition(t, c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretRefused)
 	}
 	if len(c.Status.Credentials) != 1 || c.Status.Credentials[0].ID != pending {
@@ -60,15 +58,11 @@ func TestSwappedPepperIsAnAlarmAndDestroysNothing(t *testing.T) {
 	pepper := get(t, &corev1.Secret{}, installNamespace, manifests.PepperName("swapped"))
 	right := pepper.Data[manifests.KeyPepper]
 	pepper.Data[manifests.KeyPepper] = bytes.Repeat([]byte("x"), 32)
-	if err := admin.Update(context.Background(), pepper); err != nil {
-		t.Fatal(err)
-	}
+	suite.Save(t, admin, pepper)
 	awaitCondition(t, issuer, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonPepperLost)
 	awaitCondition(t, c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonPepperLost)
 	pepper.Data[manifests.KeyPepper] = right
-	if err := admin.Update(context.Background(), pepper); err != nil {
-		t.Fatal(err)
-	}
+	suite.Save(t, admin, pepper)
 	awaitReady(t, c)
 	awaitReady(t, issuer)
 	if secretValue(t, namespace, "publisher") != value {
@@ -123,9 +117,7 @@ func TestStrippedLabelsComeBack(t *testing.T) {
 	} {
 		secret := get(t, &corev1.Secret{}, installNamespace, name)
 		secret.Labels = nil
-		if err := admin.Update(context.Background(), secret); err != nil {
-			t.Fatal(err)
-		}
+		suite.Save(t, admin, secret)
 		suite.Eventually(t, func() string {
 			if get(t, secret, installNamespace, name).Labels[manifests.LabelIssuer] != "stripped" {
 				return name + " has no labels"
@@ -135,9 +127,7 @@ func TestStrippedLabelsComeBack(t *testing.T) {
 	}
 	configMap := get(t, &corev1.ConfigMap{}, namespace, "api-verifier")
 	configMap.Labels = nil
-	if err := admin.Update(context.Background(), configMap); err != nil {
-		t.Fatal(err)
-	}
+	suite.Save(t, admin, configMap)
 	suite.Eventually(t, func() string {
 		if get(t, configMap, namespace, "api-verifier").Labels[manifests.LabelApiResource] != "api" {
 			return "the verifier ConfigMap has no labels"
@@ -199,9 +189,7 @@ func TestLostAuthorityIsReplacedInOrder(t *testing.T) {
 		t.Error("the serving certificate changed at once, or the old authority is trusted no more")
 	}
 	after.Data[manifests.KeyAuthority] = []byte("garbage")
-	if err := admin.Update(context.Background(), after); err != nil {
-		t.Fatal(err)
-	}
+	suite.Save(t, admin, after)
 	suite.Eventually(t, func() string {
 		secret := get(t, &corev1.Secret{}, installNamespace, "m2m-authorities-tls")
 		if !bytes.Contains(secret.Data[manifests.KeyAuthority], bytes.TrimSpace(before.Data[manifests.KeyAuthority])) {

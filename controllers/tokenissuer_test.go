@@ -63,9 +63,7 @@ func TestChangingTheURLBringsANewCertificateNotANewAuthority(t *testing.T) {
 	issuer := newIssuer(t, "moving", nil)
 	before := get(t, &corev1.Secret{}, installNamespace, "m2m-moving-tls")
 	issuer.Spec.URL = "https://tokens.example.com/machines"
-	if err := admin.Update(context.Background(), issuer); err != nil {
-		t.Fatal(err)
-	}
+	suite.Save(t, admin, issuer)
 	awaitReady(t, issuer)
 	after := get(t, &corev1.Secret{}, installNamespace, "m2m-moving-tls")
 	pair, err := tls.X509KeyPair(after.Data[corev1.TLSCertKey], after.Data[corev1.TLSPrivateKeyKey])
@@ -136,17 +134,13 @@ func TestBrokenKeyRingIsReported(t *testing.T) {
 	configMap := get(t, &corev1.ConfigMap{}, installNamespace, manifests.RingName("garbled"))
 	good := configMap.Data[manifests.KeyRing]
 	configMap.Data[manifests.KeyRing] = "{"
-	if err := admin.Update(context.Background(), configMap); err != nil {
-		t.Fatal(err)
-	}
+	suite.Save(t, admin, configMap)
 	awaitCondition(t, issuer, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonKeyInvalid)
 	if got := get(t, &corev1.ConfigMap{}, installNamespace, manifests.RingName("garbled")).Data[manifests.KeyRing]; got != "{" {
 		t.Error("somebody's ring was overwritten")
 	}
 	configMap.Data[manifests.KeyRing] = good
-	if err := admin.Update(context.Background(), configMap); err != nil {
-		t.Fatal(err)
-	}
+	suite.Save(t, admin, configMap)
 	awaitReady(t, issuer)
 }
 
@@ -175,9 +169,7 @@ func TestOwnCertificate(t *testing.T) {
 
 	secret.Data[corev1.TLSPrivateKeyKey] = pair.Key
 	secret.Data[manifests.KeyAuthority] = authority.Certificate
-	if err := admin.Update(context.Background(), secret); err != nil {
-		t.Fatal(err)
-	}
+	suite.Save(t, admin, secret)
 	awaitReady(t, issuer)
 	if len(get(t, &corev1.Secret{}, installNamespace, "bought").Labels) != 0 {
 		t.Error("the operator wrote on somebody else's Secret")

@@ -52,14 +52,10 @@ func TestWorkloadIsHealedWhenEdited(t *testing.T) {
 	deployment.Spec.Replicas = &zero
 	deployment.Spec.Template.Spec.Containers[0].Image = "evil:1"
 	deployment.Annotations = map[string]string{"theirs": "stays"}
-	if err := admin.Update(context.Background(), deployment); err != nil {
-		t.Fatal(err)
-	}
+	suite.Save(t, admin, deployment)
 	service := get(t, &corev1.Service{}, installNamespace, "m2m-issuer-edited")
 	service.Spec.Selector["app.kubernetes.io/instance"] = "other"
-	if err := admin.Update(context.Background(), service); err != nil {
-		t.Fatal(err)
-	}
+	suite.Save(t, admin, service)
 	suite.Eventually(t, func() string {
 		d := get(t, &appsv1.Deployment{}, installNamespace, "m2m-issuer-edited")
 		s := get(t, &corev1.Service{}, installNamespace, "m2m-issuer-edited")
@@ -87,9 +83,7 @@ func TestDeploymentFollowsTheSpec(t *testing.T) {
 		t.Errorf("template %+v", pod)
 	}
 	issuer.Spec.Deployment = nil
-	if err := admin.Update(context.Background(), issuer); err != nil {
-		t.Fatal(err)
-	}
+	suite.Save(t, admin, issuer)
 	suite.Eventually(t, func() string {
 		d := get(t, &appsv1.Deployment{}, installNamespace, "m2m-issuer-shaped")
 		if *d.Spec.Replicas != 2 || len(d.Spec.Template.Spec.NodeSelector) != 0 || len(d.Spec.Template.Spec.Tolerations) != 0 {
@@ -120,8 +114,6 @@ func TestIssuerWithoutReadyPodsIsNotReady(t *testing.T) {
 func TestChangedURLIsWarnedOf(t *testing.T) {
 	issuer := newIssuer(t, "renamed", nil)
 	issuer.Spec.URL = "https://renamed.example.com"
-	if err := admin.Update(context.Background(), issuer); err != nil {
-		t.Fatal(err)
-	}
+	suite.Save(t, admin, issuer)
 	awaitEvent(t, "TokenIssuer", "renamed", v1alpha1.ReasonIssuerURLChanged)
 }

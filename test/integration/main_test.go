@@ -197,9 +197,7 @@ func create(t testing.TB, object client.Object) {
 
 func update(t testing.TB, object client.Object) {
 	t.Helper()
-	if err := world.Admin.Update(ctx, object); err != nil {
-		t.Fatal(err)
-	}
+	suite.Save(t, world.Admin, object)
 }
 
 func remove(t testing.TB, object client.Object) {

@@ -220,3 +220,18 @@ func Eventually(t testing.TB, check func() string) {
 		}
 	}
 }
+
+// Save writes the object as kubectl edit would: whatever a controller has written to it meanwhile is no conflict.
+func Save(t testing.TB, c client.Client, object client.Object) {
+	t.Helper()
+	ctx := context.Background()
+	current := object.DeepCopyObject().(client.Object)
+	if err := c.Get(ctx, client.ObjectKeyFromObject(object), current); err != nil {
+		t.Fatal(err)
+	}
+	object.SetResourceVersion(current.GetResourceVersion())
+	object.SetManagedFields(current.GetManagedFields())
+	if err := c.Patch(ctx, object, client.MergeFrom(current)); err != nil {
+		t.Fatal(err)
+	}
+}
