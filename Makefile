@@ -101,11 +101,12 @@ $(LINTER): hack/tools/go.mod hack/tools/go.sum
 	@go -C hack/tools build -o $(CURDIR)/$(LINTER) sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter
 
 .PHONY: lint
-lint: $(LINTER) ## golangci-lint with the architecture's rules and kube-api-linter; kustomize builds
+lint: $(LINTER) ## golangci-lint with the architecture's rules and kube-api-linter; manifests build, and stand up to kube-score
 	@gofmt -l $$(git ls-files '*.go') | (! grep .) || { echo "gofmt these files"; exit 1; }
 	@$(LINTER) run --config hack/golangci.yml ./...
 	@$(LINTER) run --config hack/golangci-api.yml ./api/...
-	@for d in config/crd config/rbac config/samples/*/; do $(TOOL) kustomize build $(CURDIR)/$$d >/dev/null || exit 1; done
+	@for d in config/crd config/rbac config/default config/samples/*/; do $(TOOL) kustomize build $(CURDIR)/$$d >/dev/null || exit 1; done
+	@hack/kubescore/score.sh
 	@bash -n hack/kubernetes/assets.sh && bash -n hack/controlplane/background.sh && bash -n .ci/run
 
 .PHONY: vulncheck
