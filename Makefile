@@ -73,6 +73,14 @@ image-test: ## Look into the image: contents, static binaries, the same bytes tw
 	@go -C hack/image vet ./...
 	@go -C hack/image test -count=1 ./...
 
+.PHONY: e2e
+e2e: ## The product in real pods on a cluster of its own (Linux, root), or on $KUBECONFIG's with E2E_USE_CURRENT_CLUSTER=1
+	@[ "$$E2E_USE_CURRENT_CLUSTER" = 1 ] || hack/cluster/cluster.sh supported
+	@$(MAKE) image image-demo ARCHES=$$(go env GOARCH) IMAGE=localhost/m2m-operator:e2e
+	@hack/image/previous.sh localhost/m2m-operator:e2e-next $(abspath $(BIN))/m2m-operator-next-$$(go env GOARCH).tar
+	@[ "$$E2E_USE_CURRENT_CLUSTER" = 1 ] || hack/cluster/cluster.sh build
+	@E2E_IMAGE=localhost/m2m-operator:e2e go test -count=1 -tags e2e -v -timeout 25m ./test/e2e
+
 .PHONY: test
 test: assets ## All tests, against a real kube-apiserver and etcd
 	@mkdir -p $(BIN) && rm -f $(BIN)/propagation.txt
@@ -103,11 +111,12 @@ $(LINTER): hack/tools/go.mod hack/tools/go.sum
 .PHONY: lint
 lint: $(LINTER) ## golangci-lint with the architecture's rules and kube-api-linter; manifests build, and stand up to kube-score
 	@gofmt -l $$(git ls-files '*.go') | (! grep .) || { echo "gofmt these files"; exit 1; }
-	@$(LINTER) run --config hack/golangci.yml ./...
+	@$(LINTER) run --config hack/golangci.yml --build-tags e2e ./...
 	@$(LINTER) run --config hack/golangci-api.yml ./api/...
 	@for d in config/crd config/rbac config/default config/samples/*/; do $(TOOL) kustomize build $(CURDIR)/$$d >/dev/null || exit 1; done
 	@hack/kubescore/score.sh
-	@bash -n hack/kubernetes/assets.sh && bash -n hack/controlplane/background.sh && bash -n .ci/run
+	@for script in hack/kubernetes/*.sh hack/cluster/*.sh hack/image/*.sh; do bash -n $$script || exit 1; done
+	@bash -n hack/controlplane/background.sh && bash -n hack/kubescore/score.sh && bash -n .ci/run
 
 .PHONY: vulncheck
 vulncheck: ## Look for known vulnerabilities (needs the vulnerability database)
