@@ -76,10 +76,10 @@ image-test: ## Look into the image: contents, static binaries, the same bytes tw
 .PHONY: e2e
 e2e: ## The product in real pods on a cluster of its own (Linux, root), or on $KUBECONFIG's with E2E_USE_CURRENT_CLUSTER=1
 	@[ "$$E2E_USE_CURRENT_CLUSTER" = 1 ] || hack/cluster/cluster.sh supported
-	@$(MAKE) image image-demo ARCHES=$$(go env GOARCH) IMAGE=localhost/m2m-operator:e2e
-	@hack/image/previous.sh localhost/m2m-operator:e2e-next $(abspath $(BIN))/m2m-operator-next-$$(go env GOARCH).tar
+	@$(MAKE) image image-demo ARCHES=$$(go env GOARCH)
+	@hack/previous-binaries.sh $(abspath $(BIN))/previous-linux-$$(go env GOARCH) $(abspath $(BIN))/linux-$$(go env GOARCH)
 	@[ "$$E2E_USE_CURRENT_CLUSTER" = 1 ] || hack/cluster/cluster.sh build
-	@E2E_IMAGE=localhost/m2m-operator:e2e go test -count=1 -tags e2e -v -timeout 25m ./test/e2e
+	@E2E_BASE_BINARIES=$(abspath $(BIN))/previous-linux-$$(go env GOARCH) go test -count=1 -tags e2e -v -timeout 25m ./test/e2e
 
 .PHONY: test
 test: assets ## All tests, against a real kube-apiserver and etcd
@@ -115,7 +115,7 @@ lint: $(LINTER) ## golangci-lint with the architecture's rules and kube-api-lint
 	@$(LINTER) run --config hack/golangci-api.yml ./api/...
 	@for d in config/crd config/rbac config/default config/samples/*/; do $(TOOL) kustomize build $(CURDIR)/$$d >/dev/null || exit 1; done
 	@hack/kubescore/score.sh
-	@for script in hack/kubernetes/*.sh hack/cluster/*.sh hack/image/*.sh; do bash -n $$script || exit 1; done
+	@for script in hack/kubernetes/*.sh hack/cluster/*.sh hack/*.sh; do bash -n $$script || exit 1; done
 	@bash -n hack/controlplane/background.sh && bash -n hack/kubescore/score.sh && bash -n .ci/run
 
 .PHONY: vulncheck

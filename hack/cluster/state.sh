@@ -3,7 +3,7 @@
 
 # key NAME OPTION...: a private key and a certificate over it.
 key() {
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 -config <(printf '[req]\ndistinguished_name=d\n[d]\n') \
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 -config "$state/pki/openssl.cnf" \
     -keyout "$state/pki/$1.key" -out "$state/pki/$1.crt" "${@:2}" 2>>"$state/log/openssl.log"
 }
 authority() { key "$1" -subj "/CN=$1" -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign,digitalSignature; }
@@ -32,6 +32,7 @@ YAML
 
 write_keys() {
   mkdir -p "$state/pki"
+  printf '[req]\ndistinguished_name = d\n[d]\n' >"$state/pki/openssl.cnf"
   authority ca
   authority front-proxy-ca
   openssl genrsa -out "$state/pki/sa.key" 2048 2>>"$state/log/openssl.log"

@@ -36,7 +36,7 @@ var (
 	kube       client.Client
 	clients    kubernetes.Interface
 	image      = "localhost/m2m-operator:e2e"
-	nextImage  string // of the upgrade
+	baseImage  string // of the previous commit
 )
 
 var started = time.Now()
@@ -62,7 +62,7 @@ func run(m *testing.M) (code int, err error) {
 	if given := os.Getenv("E2E_IMAGE"); given != "" {
 		image = given
 	}
-	nextImage = image + "-next"
+	baseImage = image + "-base"
 	load := strings.Fields(os.Getenv("E2E_LOAD_IMAGE"))
 	if os.Getenv("E2E_USE_CURRENT_CLUSTER") == "1" {
 		kubeconfig = os.Getenv("KUBECONFIG")
@@ -151,7 +151,7 @@ func connect() error {
 }
 
 // pack makes the images of the binaries that make image and make image-demo have built, under the tests' own tags: the
-// operator's also under the one that the upgrade goes to.
+// operator's of $E2E_BASE_BINARIES, if that is set, under the one that the upgrade begins with.
 func pack() (tarballs []string, err error) {
 	binaries := filepath.Join(root, "bin/linux-"+runtime.GOARCH)
 	build := exec.Command("go", "build", "-buildvcs=false", "-trimpath", "-o", binaries+"/", "./test/e2e/loader")
@@ -164,15 +164,19 @@ func pack() (tarballs []string, err error) {
 		binaries  []string
 	}{
 		{image, "m2m-operator", []string{"m2m-manager", "m2m-issuer"}},
-		{nextImage, "m2m-operator-next", []string{"m2m-manager", "m2m-issuer"}},
+		{baseImage, "m2m-operator-base", []string{"m2m-manager", "m2m-issuer"}},
 		{"localhost/course-api:e2e", "course-api", []string{"course-api"}},
 		{"localhost/publisher:e2e", "publisher", []string{"publisher"}},
 		{"localhost/loader:e2e", "loader", []string{"loader"}},
 	} {
 		out := filepath.Join(root, "bin/e2e", i.name)
 		args := []string{"-C", "hack/image", "run", ".", "-platform", "linux/" + runtime.GOARCH, "-ref", i.ref, "-o", out}
+		from := binaries
+		if base := os.Getenv("E2E_BASE_BINARIES"); i.ref == baseImage && base != "" {
+			from = base
+		}
 		for _, binary := range i.binaries {
-			args = append(args, "-binary", binary+"="+filepath.Join(binaries, binary))
+			args = append(args, "-binary", binary+"="+filepath.Join(from, binary))
 		}
 		if _, err := command(root, "go", args...); err != nil {
 			return nil, err

@@ -12,12 +12,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// testUpgrade applies config/default with another image, and back.
+// testUpgrade applies config/default with the image of the previous commit, and then upgrades to the present one.
 func testUpgrade(t *testing.T) {
 	install(t, image)
 	ensureCaller(t)
 	l := startLoad(t)
-	for _, to := range []string{nextImage, image} {
+	for _, to := range []string{baseImage, image} {
 		l.phase(t, "upgrade to "+to, func(t *testing.T) {
 			kubectl(t, "apply", "-k", overlay(t, to))
 			await(t, 2*time.Minute, "image "+to, func(ctx context.Context) string {
