@@ -83,13 +83,23 @@ connect() {
 
 inside() {
   find_node || { echo "the cluster is not up" >&2; return 1; }
-  PATH=$node_path nsenter --target "$pid" --mount --net --pid --uts --ipc "$@"
+  KUBECONFIG=/mnt/state/admin.kubeconfig PATH=$node_path nsenter --target "$pid" --mount --net --pid --uts --ipc "$@"
 }
 
-load_image() { # TAR
+# load_image TAR
+load_image() {
   local output
+  inside true
   until_ok 20 inside ctr version
   output=$(inside ctr --namespace k8s.io images import - <"$1" 2>&1) || { echo "$output" >&2; return 1; }
+}
+
+# processes: but for the shells that keep them running.
+processes() {
+  inside ps -eo rss,args --sort=-rss | awk 'NR > 1 {
+    name = $2; sub(".*/", "", name)
+    if (name !~ /^(bash|ps|sleep)$/) printf "%6.1f MiB  %s\n", $1 / 1024, name
+  }'
 }
 
 start_dns() {
@@ -170,7 +180,7 @@ case ${1:-} in
   down) lock; remove ;;
   load-image) load_image "$2" ;;
   kubeconfig) cat "$KUBECONFIG" ;;
-  ps) inside ps -eo rss,args --sort=-rss | awk 'NR > 1 {n = $2; sub(".*/", "", n); if (n !~ /^(bash|ps|sleep)$/) printf "%6.1f MiB  %s\n", $1 / 1024, n}' ;;
+  ps) processes ;;
   in) inside "${@:2}" ;;
   *) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
