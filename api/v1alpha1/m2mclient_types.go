@@ -1,10 +1,16 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // M2MClientSpec describes a workload that asks for tokens.
 // +kubebuilder:validation:XValidation:rule="self.issuerRef == oldSelf.issuerRef",message="field is immutable",fieldPath=".issuerRef"
 // +kubebuilder:validation:XValidation:rule="(has(self.credential) && has(self.credential.secretName) ? self.credential.secretName : \"\") == (has(oldSelf.credential) && has(oldSelf.credential.secretName) ? oldSelf.credential.secretName : \"\")",message="field is immutable, also from absent to set: delete the M2MClient and create it anew to change it",fieldPath=".credential.secretName"
+// +kubebuilder:validation:XValidation:rule="('PrivateKeyJWT' in self.authentication) == has(self.jwks)",message="must be given if authentication lists PrivateKeyJWT, and only then",fieldPath=".jwks"
+// +kubebuilder:validation:XValidation:rule="('ServiceAccount' in self.authentication) == has(self.serviceAccountName)",message="must be given if authentication lists ServiceAccount, and only then",fieldPath=".serviceAccountName"
 type M2MClientSpec struct {
 	// issuerRef names the TokenIssuer that this client gets its tokens from. Immutable.
 	// +optional
@@ -44,10 +50,54 @@ type M2MClientSpec struct {
 	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9+.-]*:([A-Za-z0-9._~:/?\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+$`
 	DefaultAudience string `json:"defaultAudience,omitempty"`
 
+	// authentication lists the ways in which the client may prove who it is, any one of which is enough.
+	// +optional
+	// +listType=set
+	// +kubebuilder:default={"ClientSecret"}
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=3
+	Authentication []AuthenticationMethod `json:"authentication,omitempty"`
+
+	// jwks holds the public keys of the assertions that PrivateKeyJWT takes (RFC 7523, RFC 7517).
+	// +optional
+	JWKS *JSONWebKeySet `json:"jwks,omitempty"`
+
+	// serviceAccountName names the Kubernetes ServiceAccount of this namespace whose tokens ServiceAccount takes. Of two
+	// clients of one TokenIssuer that name the same one, the older has it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+
 	// credential says where the client's secret is kept.
 	// +optional
 	Credential M2MClientCredential `json:"credential,omitzero"`
+
+	// revokeTokensIssuedBefore makes introspection call this client's older tokens inactive: RFC 3339. Verifiers that
+	// do not introspect accept them until they expire. Default: none are revoked.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:MaxLength=40
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9999-01-01T00:00:00Z')",message="must be between the years 1970 and 9999"
+	RevokeTokensIssuedBefore *metav1.Time `json:"revokeTokensIssuedBefore,omitempty"`
 }
+
+// AuthenticationMethod is a way in which a client proves who it is.
+// +kubebuilder:validation:Enum=ClientSecret;PrivateKeyJWT;ServiceAccount
+type AuthenticationMethod string
+
+// The methods of authentication.
+const (
+	// AuthenticateBySecret takes the generated secret, by HTTP Basic or in the body (RFC 6749 section 2.3.1).
+	AuthenticateBySecret AuthenticationMethod = "ClientSecret"
+	// AuthenticateByKey takes an assertion that the client signed itself (RFC 7523 section 2.2, private_key_jwt).
+	AuthenticateByKey AuthenticationMethod = "PrivateKeyJWT"
+	// AuthenticateByServiceAccount takes a projected token of a Kubernetes ServiceAccount as the assertion.
+	AuthenticateByServiceAccount AuthenticationMethod = "ServiceAccount"
+)
 
 // M2MClientCredential says where the client's secret is kept.
 // +kubebuilder:validation:MinProperties=1
@@ -220,6 +270,15 @@ func (c *M2MClient) StatusConditions() *[]metav1.Condition { return &c.Status.Co
 
 // ObservedGeneration points at status.observedGeneration.
 func (c *M2MClient) ObservedGeneration() *int64 { return &c.Status.ObservedGeneration }
+
+// Authenticates reports whether the client may prove itself in this way. Where a manifest names none, as the API server
+// has not seen it yet, that is by its secret.
+func (c *M2MClient) Authenticates(method AuthenticationMethod) bool {
+	if len(c.Spec.Authentication) == 0 {
+		return method == AuthenticateBySecret
+	}
+	return slices.Contains(c.Spec.Authentication, method)
+}
 
 // ClientID is what the client authenticates as: namespace.name. Namespaces hold no dot, so no two clients share one.
 func (c *M2MClient) ClientID() string { return c.Namespace + "." + c.Name }

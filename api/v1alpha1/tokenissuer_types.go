@@ -40,6 +40,26 @@ type TokenIssuerSpec struct {
 	// +optional
 	TLS *TokenIssuerTLS `json:"tls,omitempty"`
 
+	// trustedProxies are networks, as CIDR, that requests may come through: from them, and only from them, the last
+	// address of X-Forwarded-For that is not in one of them counts as the source of a request. Default: none.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.all(p, isCIDR(p))",message="must be networks as CIDR, such as 10.0.0.0/8"
+	TrustedProxies []string `json:"trustedProxies,omitempty"`
+
+	// revokeTokensIssuedBefore makes introspection call all older tokens of this issuer inactive: RFC 3339. Verifiers
+	// that do not introspect accept them until they expire. Default: none are revoked.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:MaxLength=40
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9999-01-01T00:00:00Z')",message="must be between the years 1970 and 9999"
+	RevokeTokensIssuedBefore *metav1.Time `json:"revokeTokensIssuedBefore,omitempty"`
+
 	// deployment shapes the pods that answer token requests. Default: two of them, spread over nodes and zones.
 	// +optional
 	Deployment *TokenIssuerDeployment `json:"deployment,omitempty"`

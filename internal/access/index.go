@@ -1,6 +1,7 @@
 package access
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/clientkey"
 )
 
 // Index holds what decisions need of all objects, and is safe for concurrent use.
@@ -98,7 +100,7 @@ func (x *Index) Holds(namespace string) bool {
 	return len(x.apis[namespace])+len(x.clients[namespace])+len(x.grants[namespace]) > 0
 }
 
-// Client is what authenticating a client needs. It is to be read only: Credentials are shared with the index.
+// Client is what authenticating a client needs. It is to be read only: slices are shared with the index.
 type Client struct {
 	Namespace, Name string
 	// ID is the client_id.
@@ -108,7 +110,19 @@ type Client struct {
 	Suspended       bool
 	DefaultAudience string
 	Created         time.Time
-	Credentials     []v1alpha1.CredentialStatus
+	// TokensRevokedBefore is the instant before which the client's tokens were issued in vain; zero: none were.
+	TokensRevokedBefore time.Time
+	// Methods by which the client may prove itself.
+	Methods []v1alpha1.AuthenticationMethod
+	// Credentials are what is known of the client's secrets.
+	Credentials []v1alpha1.CredentialStatus
+	// Keys that verify the client's own assertions; none if one of the spec's is unfit.
+	Keys []clientkey.Key
+}
+
+// Authenticates reports whether the client may prove itself in this way.
+func (c Client) Authenticates(method v1alpha1.AuthenticationMethod) bool {
+	return slices.Contains(c.Methods, method)
 }
 
 // Client finds a client by its client_id, if it is not gone.
@@ -119,10 +133,16 @@ func (x *Index) Client(clientID string) (Client, bool) {
 	if c == nil {
 		return Client{}, false
 	}
+	return c.view(), true
+}
+
+// view is what authentication sees of the record.
+func (c *client) view() Client {
 	return Client{
-		Namespace: c.key.Namespace, Name: c.key.Name, ID: clientID, Issuer: c.issuer, Suspended: c.suspended,
-		DefaultAudience: c.defaultAudience, Created: c.created, Credentials: c.credentials,
-	}, true
+		Namespace: c.key.Namespace, Name: c.key.Name, ID: c.key.Namespace + "." + c.key.Name, Issuer: c.issuer,
+		Suspended: c.suspended, DefaultAudience: c.defaultAudience, Created: c.created,
+		TokensRevokedBefore: c.revokedBefore, Methods: c.methods, Credentials: c.credentials, Keys: c.keys,
+	}
 }
 
 // Issuer is what issuing needs of a TokenIssuer. It is to be read only: Algorithms are shared with the index.
@@ -130,6 +150,10 @@ type Issuer struct {
 	Name, URL                    string
 	Algorithms                   []v1alpha1.SigningAlgorithm // the default first, never empty
 	DefaultLifetime, MaxLifetime time.Duration
+	// TokensRevokedBefore is the instant before which all tokens were issued in vain; zero: none were.
+	TokensRevokedBefore time.Time
+	// TrustedProxies are the networks whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
 }
 
 // Issuer finds a TokenIssuer by its name.

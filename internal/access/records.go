@@ -3,6 +3,7 @@ package access
 import (
 	"cmp"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/clientkey"
 )
 
 // defaultIssuer is what the API server fills in for an absent issuerRef. It is filled in here too, for manifests that
@@ -40,10 +42,17 @@ func (x *Index) newRecord(object metav1.Object) record {
 type issuer Issuer
 
 func newIssuer(o *v1alpha1.TokenIssuer, installNamespace string) *issuer {
-	return &issuer{
+	i := &issuer{
 		Name: o.Name, URL: o.IssuerURL(installNamespace), Algorithms: slices.Clone(o.Algorithms()),
 		DefaultLifetime: o.DefaultLifetime(), MaxLifetime: o.MaxLifetime(),
+		TokensRevokedBefore: timeOf(o.Spec.RevokeTokensIssuedBefore),
 	}
+	for _, p := range o.Spec.TrustedProxies {
+		if prefix, err := netip.ParsePrefix(p); err == nil { // nobody is trusted by a mistake
+			i.TrustedProxies = append(i.TrustedProxies, prefix.Masked())
+		}
+	}
+	return i
 }
 
 func (i *issuer) link(x *Index) { x.issuers[i.Name] = i }
@@ -121,7 +130,12 @@ type client struct {
 	defaultAudience string
 	lifetime        time.Duration // zero: no wish
 	created         time.Time
+	revokedBefore   time.Time // zero: no token is
+	methods         []v1alpha1.AuthenticationMethod
 	credentials     []v1alpha1.CredentialStatus
+	keys            []clientkey.Key
+	invalidKeys     error
+	serviceAccount  string // "": none
 }
 
 func newClient(o *v1alpha1.M2MClient) *client {
@@ -134,6 +148,18 @@ func newClient(o *v1alpha1.M2MClient) *client {
 		defaultAudience: o.Spec.DefaultAudience,
 		lifetime:        lifetime(o.Spec.TokenLifetime),
 		created:         o.CreationTimestamp.Time,
+		revokedBefore:   timeOf(o.Spec.RevokeTokensIssuedBefore),
+	}
+	for _, method := range []v1alpha1.AuthenticationMethod{v1alpha1.AuthenticateBySecret, v1alpha1.AuthenticateByKey, v1alpha1.AuthenticateByServiceAccount} {
+		if o.Authenticates(method) {
+			c.methods = append(c.methods, method)
+		}
+	}
+	if o.Authenticates(v1alpha1.AuthenticateByServiceAccount) {
+		c.serviceAccount = o.Spec.ServiceAccountName
+	}
+	if o.Authenticates(v1alpha1.AuthenticateByKey) && o.Spec.JWKS != nil {
+		c.keys, c.invalidKeys = clientkey.Parse(*o.Spec.JWKS)
 	}
 	for i := range o.Status.Credentials {
 		c.credentials = append(c.credentials, *o.Status.Credentials[i].DeepCopy())
@@ -149,6 +175,14 @@ func keyOf(o metav1.Object) types.NamespacedName {
 }
 
 func issuerName(ref v1alpha1.TokenIssuerReference) string { return cmp.Or(ref.Name, defaultIssuer) }
+
+// timeOf is zero where there is none.
+func timeOf(t *metav1.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.Time
+}
 
 func lifetime(d *metav1.Duration) time.Duration {
 	if d == nil {

@@ -45,12 +45,7 @@ func newGrant(o *v1alpha1.ScopeGrant) *grant {
 		g.scopes = append(g.scopes, string(s))
 	}
 	slices.Sort(g.scopes)
-	if t := o.Spec.NotBefore; t != nil {
-		g.notBefore = t.Time
-	}
-	if t := o.Spec.ExpiresAt; t != nil {
-		g.expiresAt = t.Time
-	}
+	g.notBefore, g.expiresAt = timeOf(o.Spec.NotBefore), timeOf(o.Spec.ExpiresAt)
 	return g
 }
 

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/access"
 	"github.com/m2m-operator/m2m-operator/internal/credential"
 )
@@ -20,20 +21,73 @@ func New(issuer string, index *access.Index) *Authenticator {
 	return &Authenticator{issuer: issuer, index: index, throttle: newThrottle(maxGuessers)}
 }
 
+// Trust is what credentials are checked with.
+type Trust struct {
+	// IssuerURL is the only audience that assertions may have.
+	IssuerURL string
+	// Pepper that client secrets were made with.
+	Pepper credential.Pepper
+	// Cluster whose ServiceAccount tokens are taken; nil while it is not known.
+	Cluster *Cluster
+}
+
+// Attempt is what the audit log says of an authentication. Nothing in it is taken from a request, but for names of
+// objects that exist.
+type Attempt struct {
+	// ClientID of the client that is proven or, where that failed, that the request claims to be; "" if there is none.
+	ClientID string
+	Method   Method
+	// CredentialID is the id of the secret, or the kid of the key, that proved it.
+	CredentialID string
+}
+
 // Authenticate returns the client that the credentials prove. The source is where the request comes from.
 //
 // The secret is checked first, so that whoever guesses beside a client never locks it out.
-func (a *Authenticator) Authenticate(c Credentials, pepper credential.Pepper, source netip.Addr, now time.Time) (access.Client, *Failure) {
+func (a *Authenticator) Authenticate(c Credentials, trust Trust, source netip.Addr, now time.Time) (access.Client, Attempt, *Failure) {
+	check := a.checkSecret
+	if c.assertion != "" {
+		check = a.checkAssertion
+	}
+	client, attempt, failure := check(c, trust, now)
+	if failure == nil {
+		return client, attempt, nil
+	}
+	if failure.Kind == InvalidClient && !a.throttle.allow(c.clientID, source, now) {
+		failure = errTooManyFailures.because(failure.Reason)
+	}
+	return access.Client{}, attempt, failure
+}
+
+// checkSecret looks for the client whose secret it is.
+func (a *Authenticator) checkSecret(c Credentials, trust Trust, now time.Time) (access.Client, Attempt, *Failure) {
 	client, known := a.index.Client(c.clientID)
 	owner := credential.Owner{Issuer: a.issuer, ClientID: c.clientID}
 	// Verify computes a MAC also where there is nothing to compare it with, and it is asked in every case: the time that
 	// a refusal takes does not tell one sort of client from another.
-	_, verified := pepper.Verify(owner, client.Credentials, c.secret, now)
-	if verified && known && client.Issuer == a.issuer && !client.Suspended {
-		return client, nil
+	id, verified := trust.Pepper.Verify(owner, client.Credentials, c.secret, now)
+	attempt := Attempt{ClientID: client.ID, Method: c.method}
+	if reason := a.unfit(client, known, v1alpha1.AuthenticateBySecret); reason != "" {
+		return access.Client{}, attempt, errBadCredentials.because(reason)
 	}
-	if !a.throttle.allow(c.clientID, source, now) {
-		return access.Client{}, errTooManyFailures
+	if !verified {
+		return access.Client{}, attempt, errBadCredentials.because(ReasonWrongSecret)
 	}
-	return access.Client{}, errBadCredentials
+	attempt.CredentialID = id
+	return client, attempt, nil
+}
+
+// unfit is the reason why the client may not prove itself in this way, "" if it may.
+func (a *Authenticator) unfit(client access.Client, known bool, method v1alpha1.AuthenticationMethod) string {
+	switch {
+	case !known:
+		return ReasonUnknownClient
+	case client.Issuer != a.issuer:
+		return ReasonOtherIssuer
+	case client.Suspended:
+		return ReasonSuspended
+	case !client.Authenticates(method):
+		return ReasonMethodNotAllowed
+	}
+	return ""
 }

@@ -50,6 +50,13 @@ func (f fixture) add(issuer, name string, suspend bool, expiries ...time.Time) s
 	return client.ClientID()
 }
 
+func secretOf(clientID, secret string) Credentials {
+	return Credentials{method: MethodBasic, clientID: clientID, secret: secret}
+}
+
+// same says whether two failures are one to the client.
+func same(a, b *Failure) bool { return a != nil && *a.because("") == *b.because("") }
+
 func TestAuthenticate(t *testing.T) {
 	f := newFixture(t)
 	forever := time.Time{}
@@ -61,30 +68,30 @@ func TestAuthenticate(t *testing.T) {
 		credentials Credentials
 		ok          bool
 	}{
-		"current":                 {Credentials{good, "secret-of-good-x"}, true},
-		"previous, not yet over":  {Credentials{good, "secret-of-good-xx"}, true},
-		"expired at this instant": {Credentials{good, "secret-of-good-xxx"}, false},
-		"wrong":                   {Credentials{good, "secret-of-good"}, false},
-		"empty":                   {Credentials{good, ""}, false},
-		"of another client":       {Credentials{good, "secret-of-suspended-x"}, false},
-		"suspended":               {Credentials{suspended, "secret-of-suspended-x"}, false},
-		"of another issuer":       {Credentials{foreign, "secret-of-foreign-x"}, false},
-		"without credentials":     {Credentials{bare, "x"}, false},
-		"none, and empty":         {Credentials{bare, ""}, false},
-		"unknown":                 {Credentials{"jobs.nobody", "x"}, false},
-		"no id":                   {Credentials{"", "x"}, false},
+		"current":                 {secretOf(good, "secret-of-good-x"), true},
+		"previous, not yet over":  {secretOf(good, "secret-of-good-xx"), true},
+		"expired at this instant": {secretOf(good, "secret-of-good-xxx"), false},
+		"wrong":                   {secretOf(good, "secret-of-good"), false},
+		"empty":                   {secretOf(good, ""), false},
+		"of another client":       {secretOf(good, "secret-of-suspended-x"), false},
+		"suspended":               {secretOf(suspended, "secret-of-suspended-x"), false},
+		"of another issuer":       {secretOf(foreign, "secret-of-foreign-x"), false},
+		"without credentials":     {secretOf(bare, "x"), false},
+		"none, and empty":         {secretOf(bare, ""), false},
+		"unknown":                 {secretOf("jobs.nobody", "x"), false},
+		"no id":                   {secretOf("", "x"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client, failure := New("default", f.index).Authenticate(test.credentials, f.pepper, source, now)
+			client, _, failure := New("default", f.index).Authenticate(test.credentials, Trust{Pepper: f.pepper}, source, now)
 			if test.ok && (failure != nil || client.ID != test.credentials.clientID) {
 				t.Errorf("got %+v, %+v", client, failure)
 			}
-			if !test.ok && (failure != errBadCredentials || client.ID != "") {
+			if !test.ok && (!same(failure, errBadCredentials) || client.ID != "") {
 				t.Errorf("got %+v, %+v", client, failure)
 			}
 		})
 	}
-	if _, failure := New("default", f.index).Authenticate(Credentials{good, "secret-of-good-x"}, credential.Pepper{}, source, now); failure == nil {
+	if _, _, failure := New("default", f.index).Authenticate(secretOf(good, "secret-of-good-x"), Trust{}, source, now); failure == nil {
 		t.Error("authenticated without a pepper")
 	}
 }
@@ -94,29 +101,29 @@ func TestThrottle(t *testing.T) {
 	known := f.add("default", "known", false, time.Time{})
 	a := New("default", f.index)
 	fail := func(id string, from netip.Addr, at time.Time) *Failure {
-		_, failure := a.Authenticate(Credentials{id, "wrong"}, f.pepper, from, at)
+		_, _, failure := a.Authenticate(secretOf(id, "wrong"), Trust{Pepper: f.pepper}, from, at)
 		return failure
 	}
 	for _, id := range []string{known, "jobs.unknown"} {
 		for i := range failureBurst {
-			if failure := fail(id, source, now); failure != errBadCredentials {
+			if failure := fail(id, source, now); !same(failure, errBadCredentials) {
 				t.Fatalf("%s: failure %d is %+v", id, i, failure)
 			}
 		}
-		if failure := fail(id, source, now); failure != errTooManyFailures || failure.RetryAfter <= 0 {
+		if failure := fail(id, source, now); !same(failure, errTooManyFailures) || failure.RetryAfter <= 0 {
 			t.Errorf("%s: failure beyond the burst is %+v", id, failure)
 		}
-		if failure := fail(id, source, now.Add(time.Second)); failure != errBadCredentials {
+		if failure := fail(id, source, now.Add(time.Second)); !same(failure, errBadCredentials) {
 			t.Errorf("%s: failure a second later is %+v", id, failure)
 		}
 	}
-	if _, failure := a.Authenticate(Credentials{known, "secret-of-known-x"}, f.pepper, source, now); failure != nil {
+	if _, _, failure := a.Authenticate(secretOf(known, "secret-of-known-x"), Trust{Pepper: f.pepper}, source, now); failure != nil {
 		t.Errorf("the right secret is refused: %+v", failure)
 	}
-	if failure := fail(known, netip.MustParseAddr("192.0.2.2"), now); failure != errBadCredentials {
+	if failure := fail(known, netip.MustParseAddr("192.0.2.2"), now); !same(failure, errBadCredentials) {
 		t.Errorf("another source is %+v", failure)
 	}
-	if failure := fail("jobs.third", source, now); failure != errBadCredentials {
+	if failure := fail("jobs.third", source, now); !same(failure, errBadCredentials) {
 		t.Errorf("another client is %+v", failure)
 	}
 }

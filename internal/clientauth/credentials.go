@@ -25,21 +25,57 @@ const (
 // Failure says why a request is not authenticated. Failures are fixed: nothing that a request carries gets into one.
 type Failure struct {
 	Kind Kind
+	// Reason is for operators, and never for the client.
+	Reason string
 	// Description is for the developer of the client, in the characters that RFC 6749 section 5.2 allows.
 	Description string
 	// RetryAfter is when to try again, if Throttled.
 	RetryAfter time.Duration
 }
 
+// The reasons of failures.
+const (
+	ReasonSeveralHeaders   = "SeveralHeaders"
+	ReasonSeveralMethods   = "SeveralMethods"
+	ReasonOtherClientID    = "OtherClientID"
+	ReasonNoCredentials    = "NoCredentials"
+	ReasonUnsupported      = "UnsupportedMethod"
+	ReasonMalformed        = "MalformedCredentials"
+	ReasonUnknownClient    = "UnknownClient"
+	ReasonOtherIssuer      = "ClientOfOtherIssuer"
+	ReasonSuspended        = "Suspended"
+	ReasonMethodNotAllowed = "MethodNotAllowed"
+	ReasonWrongSecret      = "WrongSecret"
+)
+
 // The failures. What is known about clients must not show, so all bad credentials share one.
 var (
-	errSeveralHeaders  = &Failure{Kind: InvalidRequest, Description: "the request has more than one Authorization header"}
-	errSeveralMethods  = &Failure{Kind: InvalidRequest, Description: "the request authenticates the client in more than one way"}
-	errOtherClientID   = &Failure{Kind: InvalidRequest, Description: "client_id is not the client that the request authenticates"}
-	errNoCredentials   = &Failure{Kind: InvalidClient, Description: "client authentication is required"}
-	errUnsupported     = &Failure{Kind: InvalidClient, Description: "the client authentication method is not supported"}
+	errSeveralHeaders  = &Failure{Kind: InvalidRequest, Reason: ReasonSeveralHeaders, Description: "the request has more than one Authorization header"}
+	errSeveralMethods  = &Failure{Kind: InvalidRequest, Reason: ReasonSeveralMethods, Description: "the request authenticates the client in more than one way"}
+	errOtherClientID   = &Failure{Kind: InvalidRequest, Reason: ReasonOtherClientID, Description: "client_id is not the client that the request authenticates"}
+	errNoCredentials   = &Failure{Kind: InvalidClient, Reason: ReasonNoCredentials, Description: "client authentication is required"}
+	errUnsupported     = &Failure{Kind: InvalidClient, Reason: ReasonUnsupported, Description: "the client authentication method is not supported"}
 	errBadCredentials  = &Failure{Kind: InvalidClient, Description: "client authentication failed"}
 	errTooManyFailures = &Failure{Kind: Throttled, Description: "client authentication failed too often, try again later", RetryAfter: time.Second}
+)
+
+// because is the failure with another reason. To the client it is the same.
+func (f *Failure) because(reason string) *Failure {
+	because := *f
+	because.Reason = reason
+	return &because
+}
+
+// Method is how a request presents credentials, by the name that the audit log has for it: the registered one (OpenID
+// Connect Core section 9) where there is one.
+type Method string
+
+// The methods.
+const (
+	MethodBasic          Method = "client_secret_basic"
+	MethodPost           Method = "client_secret_post"
+	MethodPrivateKey     Method = "private_key_jwt"
+	MethodServiceAccount Method = "service_account_token"
 )
 
 // Parameters are those of a request's body that concern authentication, empty where omitted.
@@ -49,7 +85,9 @@ type Parameters struct {
 
 // Credentials are what a request presents.
 type Credentials struct {
-	clientID, secret string
+	method Method // "" for an assertion, of which it is not known yet
+	// clientID that the request names, which an assertion may leave out.
+	clientID, secret, assertion string
 }
 
 // Read finds the credentials that a request presents in its header or its body. They are not checked yet.
@@ -68,9 +106,9 @@ func Read(header http.Header, body Parameters) (Credentials, *Failure) {
 	case byHeader:
 		return readHeader(authorization[0], body.ClientID)
 	case bySecret:
-		return Credentials{clientID: body.ClientID, secret: body.ClientSecret}, nil
+		return Credentials{method: MethodPost, clientID: body.ClientID, secret: body.ClientSecret}, nil
 	case byAssertion:
-		return Credentials{}, errUnsupported
+		return readAssertion(body)
 	}
 	// A client_id alone identifies, but it never authenticates (RFC 6749 section 2.2).
 	return Credentials{}, errNoCredentials
@@ -85,12 +123,17 @@ func readHeader(authorization, bodyClientID string) (Credentials, *Failure) {
 	}
 	c, ok := decodeBasic(strings.TrimLeft(encoded, " "))
 	if !ok {
-		return Credentials{}, errBadCredentials
+		return Credentials{}, errBadCredentials.because(ReasonMalformed)
 	}
 	if bodyClientID != "" && bodyClientID != c.clientID {
 		return Credentials{}, errOtherClientID
 	}
 	return c, nil
+}
+
+// readAssertion reads an assertion (RFC 7521 section 4.2).
+func readAssertion(body Parameters) (Credentials, *Failure) {
+	return Credentials{clientID: body.ClientID, assertion: body.ClientAssertion}, nil
 }
 
 // decodeBasic takes apart the credentials of HTTP Basic. Both halves are form-encoded before they are joined (RFC 6749
@@ -106,5 +149,5 @@ func decodeBasic(encoded string) (Credentials, bool) {
 	if !found || err1 != nil || err2 != nil {
 		return Credentials{}, false
 	}
-	return Credentials{clientID: clientID, secret: secret}, true
+	return Credentials{method: MethodBasic, clientID: clientID, secret: secret}, true
 }

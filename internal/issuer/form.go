@@ -17,7 +17,7 @@ const (
 	maxScopes = 512
 )
 
-// The parameters that the token endpoint knows. All others are ignored (RFC 6749 section 3.2).
+// The parameters of token requests. All others are ignored (RFC 6749 section 3.2).
 const (
 	paramGrantType           = "grant_type"
 	paramClientID            = "client_id"
@@ -29,7 +29,8 @@ const (
 	paramClientAssertionType = "client_assertion_type"
 )
 
-var knownParameters = []string{
+// tokenParameters are what the token endpoint knows.
+var tokenParameters = []string{
 	paramGrantType, paramClientID, paramClientSecret, paramScope, paramAudience, paramResource,
 	paramClientAssertion, paramClientAssertionType,
 }
@@ -52,19 +53,19 @@ type form struct{ values url.Values }
 // get returns a parameter, "" if it is omitted: one without a value counts as omitted (RFC 6749 section 3.2).
 func (f form) get(name string) string { return f.values.Get(name) }
 
-// parse reads the parameters of a token request.
-func parse(w http.ResponseWriter, r *http.Request) (form, *oauthError) {
+// parse reads the parameters of a request, of which an endpoint knows some.
+func parse(w http.ResponseWriter, r *http.Request, known []string) (form, *oauthError) {
 	body, failure := readBody(w, r)
 	if failure != nil {
 		return form{}, failure
 	}
-	if failure := checkQuery(r.URL.RawQuery); failure != nil {
+	if failure := checkQuery(r.URL.RawQuery, known); failure != nil {
 		return form{}, failure
 	}
 	if failure := checkContentType(r.Header.Values("Content-Type")); failure != nil {
 		return form{}, failure
 	}
-	return parseForm(body)
+	return parseForm(body, known)
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) (string, *oauthError) {
@@ -82,9 +83,9 @@ func readBody(w http.ResponseWriter, r *http.Request) (string, *oauthError) {
 
 // checkQuery refuses known parameters in the URI, where logs and proxies would see them (RFC 6749 section 2.3.1 for
 // credentials). What else is there is ignored.
-func checkQuery(query string) *oauthError {
+func checkQuery(query string, known []string) *oauthError {
 	values, err := url.ParseQuery(query)
-	if err != nil || slices.ContainsFunc(knownParameters, values.Has) {
+	if err != nil || slices.ContainsFunc(known, values.Has) {
 		return errQuery
 	}
 	return nil
@@ -108,7 +109,7 @@ func checkContentType(values []string) *oauthError {
 
 // parseForm takes apart a body. Names are case-sensitive. A resource may be repeated (RFC 8707 section 2), of which
 // findAudience has its own opinion.
-func parseForm(body string) (form, *oauthError) {
+func parseForm(body string, known []string) (form, *oauthError) {
 	if strings.Count(body, "&") >= maxParameters {
 		return form{}, errParameters
 	}
@@ -116,7 +117,7 @@ func parseForm(body string) (form, *oauthError) {
 	if err != nil {
 		return form{}, errForm
 	}
-	for _, name := range knownParameters {
+	for _, name := range known {
 		if len(values[name]) > 1 && name != paramResource {
 			return form{}, errRepeated
 		}

@@ -24,11 +24,11 @@ func TestParseForm(t *testing.T) {
 		"as many as may be":        {strings.Repeat("x=y&", maxParameters-1) + "x=y", nil},
 		"one too many":             {strings.Repeat("x=y&", maxParameters) + "x=y", errParameters},
 	} {
-		if _, failure := parseForm(test.body); failure != test.failure {
+		if _, failure := parseForm(test.body, tokenParameters); failure != test.failure {
 			t.Errorf("%s: %+v, want %+v", name, failure, test.failure)
 		}
 	}
-	f, failure := parseForm("scope=a+b%2B&client_id&x=%00%FF")
+	f, failure := parseForm("scope=a+b%2B&client_id&x=%00%FF", tokenParameters)
 	if failure != nil || f.get("scope") != "a b+" || f.get("client_id") != "" || f.get("x") != "\x00\xff" {
 		t.Errorf("got %+v, %+v", f, failure)
 	}
@@ -39,12 +39,12 @@ func TestCheckQuery(t *testing.T) {
 		"": true, "x=1": true, "x": true, "Scope=a": true,
 		"scope": false, "x&scope=": false, "%73cope=a": false, "x=%zz": false, "x;y": false,
 	} {
-		if got := checkQuery(query); (got == nil) != ok {
+		if got := checkQuery(query, tokenParameters); (got == nil) != ok {
 			t.Errorf("%q: %+v", query, got)
 		}
 	}
-	for _, name := range knownParameters {
-		if checkQuery(name+"=x") == nil {
+	for _, name := range tokenParameters {
+		if checkQuery(name+"=x", tokenParameters) == nil {
 			t.Errorf("%s may be in the URI", name)
 		}
 	}

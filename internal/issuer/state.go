@@ -13,6 +13,7 @@ import (
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/access"
+	"github.com/m2m-operator/m2m-operator/internal/clientauth"
 	"github.com/m2m-operator/m2m-operator/internal/credential"
 	"github.com/m2m-operator/m2m-operator/internal/keyring"
 )
@@ -23,6 +24,7 @@ type State struct {
 	index       *access.Index
 	keys        atomic.Pointer[keyring.KeySet]
 	pepper      atomic.Pointer[credential.Pepper]
+	cluster     atomic.Pointer[clientauth.Cluster]
 	certificate atomic.Pointer[tls.Certificate]
 	synced      atomic.Pointer[func() bool]
 }
@@ -41,6 +43,9 @@ func (s *State) SetKeys(keys *keyring.KeySet) { s.keys.Store(keys) }
 
 // SetPepper sets what client secrets are checked with.
 func (s *State) SetPepper(pepper credential.Pepper) { s.pepper.Store(&pepper) }
+
+// SetCluster sets what tokens of ServiceAccounts are checked with. Until then none is taken.
+func (s *State) SetCluster(cluster *clientauth.Cluster) { s.cluster.Store(cluster) }
 
 // SetCertificate sets the serving certificate. Connections made from now on see it.
 func (s *State) SetCertificate(certificate *tls.Certificate) { s.certificate.Store(certificate) }

@@ -39,7 +39,8 @@ type tokenResponse struct {
 
 // token answers a token request.
 func (s *Server) token(w http.ResponseWriter, r *http.Request) reply {
-	response, failure := s.issue(w, r, s.now())
+	var rec record
+	response, failure := s.issue(w, r, s.now(), &rec)
 	if failure != nil {
 		issuer, _ := s.state.issuer()
 		return failure.reply(issuer.URL)
@@ -49,15 +50,15 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) reply {
 
 // issue is the way of a token request. The order of its steps is the order in which errors win; of resources and scopes
 // nothing is said before the client is known.
-func (s *Server) issue(w http.ResponseWriter, r *http.Request, now time.Time) (tokenResponse, *oauthError) {
+func (s *Server) issue(w http.ResponseWriter, r *http.Request, now time.Time, rec *record) (tokenResponse, *oauthError) {
 	if s.state.whyNotIssuing() != "" {
 		return tokenResponse{}, errNotIssuing
 	}
-	form, failure := parse(w, r)
+	form, failure := parse(w, r, tokenParameters)
 	if failure != nil {
 		return tokenResponse{}, failure
 	}
-	client, failure := s.authenticate(r, form, now)
+	client, failure := s.authenticate(r, form, now, rec)
 	if failure != nil {
 		return tokenResponse{}, failure
 	}
@@ -69,23 +70,29 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request, now time.Time) (t
 		return tokenResponse{}, failure
 	}
 	decision, failure := s.decide(client, audience, form.get(paramScope), now)
+	rec.decision = decision
 	if failure != nil {
 		return tokenResponse{}, failure
 	}
-	return s.mint(client, decision, now)
+	return s.mint(client, decision, now, rec)
 }
 
 // authenticate finds out which client sends the request.
-func (s *Server) authenticate(r *http.Request, f form, now time.Time) (access.Client, *oauthError) {
+func (s *Server) authenticate(r *http.Request, f form, now time.Time, rec *record) (access.Client, *oauthError) {
 	credentials, failure := clientauth.Read(r.Header, clientauth.Parameters{
 		ClientID: f.get(paramClientID), ClientSecret: f.get(paramClientSecret),
 		ClientAssertion: f.get(paramClientAssertion), ClientAssertionType: f.get(paramClientAssertionType),
 	})
 	if failure != nil {
+		rec.reason = failure.Reason
 		return access.Client{}, authenticationError(failure)
 	}
-	client, failure := s.authenticator.Authenticate(credentials, *s.state.pepper.Load(), sourceOf(r), now)
+	issuer, _ := s.state.issuer()
+	trust := clientauth.Trust{IssuerURL: issuer.URL, Pepper: *s.state.pepper.Load(), Cluster: s.state.cluster.Load()}
+	client, attempt, failure := s.authenticator.Authenticate(credentials, trust, sourceOf(r), now)
+	rec.attempt = attempt
 	if failure != nil {
+		rec.reason = failure.Reason
 		return access.Client{}, authenticationError(failure)
 	}
 	return client, nil
@@ -137,7 +144,7 @@ func findAudience(f form) (string, *oauthError) {
 	return cmp.Or(resource, audience), nil
 }
 
-// decide asks the index what the client may have. An audience that is not the client's is an error before a malformed
+// decide asks the index what the client may have. The decision is returned also when it is against the client. An audience that is not the client's is an error before a malformed
 // scope is one.
 func (s *Server) decide(client access.Client, audience, scope string, now time.Time) (access.Decision, *oauthError) {
 	scopes, wellFormed := parseScope(scope)
@@ -146,14 +153,14 @@ func (s *Server) decide(client access.Client, audience, scope string, now time.T
 	}, now)
 	switch {
 	case decision.Outcome == access.OutcomeInvalidTarget:
-		return access.Decision{}, errInvalidTarget
+		return decision, errInvalidTarget
 	case !wellFormed:
-		return access.Decision{}, errMalformedScope
+		return decision, errMalformedScope
 	case decision.Outcome == access.OutcomeInvalidScope:
-		return access.Decision{}, errScopeNotGranted
+		return decision, errScopeNotGranted
 	case decision.Outcome != access.OutcomeGranted:
 		s.log.Error("unknown outcome", "outcome", decision.Outcome)
-		return access.Decision{}, errInternal
+		return decision, errInternal
 	}
 	return decision, nil
 }
@@ -175,7 +182,7 @@ func parseScope(scope string) (tokens []string, wellFormed bool) {
 }
 
 // mint makes the token that was decided on.
-func (s *Server) mint(client access.Client, decision access.Decision, now time.Time) (tokenResponse, *oauthError) {
+func (s *Server) mint(client access.Client, decision access.Decision, now time.Time, rec *record) (tokenResponse, *oauthError) {
 	issuer, ok := s.state.issuer()
 	key, found := s.state.signingKey(decision.Algorithm)
 	if !ok || !found {
@@ -198,6 +205,7 @@ func (s *Server) mint(client access.Client, decision access.Decision, now time.T
 		s.log.Error("no token made", "error", err)
 		return tokenResponse{}, errInternal
 	}
+	rec.tokenID, rec.keyID = minted.ID, key.KeyID
 	return tokenResponse{
 		AccessToken: minted.JWT, TokenType: "Bearer", ExpiresIn: int64(minted.Lifetime / time.Second),
 		Scope: strings.Join(granted, " "), RejectedScope: strings.Join(rejected, " "),
