@@ -30,7 +30,7 @@ func writeEnvFile(at paths, s state, held credential) error {
 		pids[i] = strconv.Itoa(issuer.PID)
 	}
 	text := shellAssignments([]variable{
-		{"KUBECONFIG", at.kubeconfig()},
+		{"KUBECONFIG", at.kubeconfig},
 		{"M2M_ISSUER", held.issuer},
 		{"M2M_CA_FILE", filepath.Join(at.credentials(), "ca.crt")},
 		{"M2M_CLIENT_ID", held.clientID},

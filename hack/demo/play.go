@@ -136,13 +136,12 @@ func explain(ctx context.Context, at paths, out *terminal, err error, kept bool)
 	logs, _ := filepath.Glob(filepath.Join(at.log, "*.log"))
 	for _, path := range logs {
 		if name := filepath.Base(path); name != "etcd.log" && name != "kube-apiserver.log" {
-			out.say("The end of bin/demo-stage/log/%s:", name)
-			out.block(tail(path, 8))
+			out.showEnd(path)
 		}
 	}
 	out.say("All logs are in %s.", at.log)
 	if kept {
-		out.say("KEEP=1: everything still runs, KUBECONFIG=%s; `make demo-stop` ends it.", at.kubeconfig())
+		out.say("KEEP=1: everything still runs, KUBECONFIG=%s; `make demo-stop` ends it.", at.kubeconfig)
 	}
 	return errTold
 }

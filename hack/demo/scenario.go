@@ -45,7 +45,7 @@ type scenario struct {
 }
 
 func newScenario(at paths, out *terminal, stage state) (*scenario, error) {
-	kube, err := newClient(at.kubeconfig())
+	kube, err := newClient(at.kubeconfig)
 	if err != nil {
 		return nil, err
 	}
@@ -61,11 +61,14 @@ func newScenario(at paths, out *terminal, stage state) (*scenario, error) {
 	}, nil
 }
 
+// chapter of the story. It plays, tells, and fails when what it tells does not happen.
+type chapter struct {
+	title string
+	play  func(context.Context) error
+}
+
 func (s *scenario) play(ctx context.Context) error {
-	for _, chapter := range []struct {
-		title string
-		play  func(context.Context) error
-	}{
+	return s.tell(ctx, []chapter{
 		{"Two teams apply YAML: an API, a client, and what the client may do", s.applySamples},
 		{"The job's team gets a Secret to mount", s.showCredential},
 		{"The credential gets a token", s.showToken},
@@ -74,10 +77,14 @@ func (s *scenario) play(ctx context.Context) error {
 		{"The API's team takes the grant away, while the manager is frozen", s.removeGrant},
 		{"The API's team gives it back", s.restoreGrant},
 		{"The client is suspended, and let go again", s.suspendClient},
-	} {
-		s.out.section(chapter.title)
-		if err := chapter.play(ctx); err != nil {
-			return fmt.Errorf("%s: %w", strings.ToLower(chapter.title[:1])+chapter.title[1:], err)
+	})
+}
+
+func (s *scenario) tell(ctx context.Context, chapters []chapter) error {
+	for _, each := range chapters {
+		s.out.section(each.title)
+		if err := each.play(ctx); err != nil {
+			return fmt.Errorf("%s: %w", strings.ToLower(each.title[:1])+each.title[1:], err)
 		}
 	}
 	return nil
@@ -179,11 +186,7 @@ func (s *scenario) removeGrant(ctx context.Context) (err error) {
 		err = errors.Join(err, syscall.Kill(s.stage.ManagerPID, syscall.SIGCONT))
 	}()
 	s.out.command("kill -STOP %d", s.stage.ManagerPID)
-	s.out.command("kubectl delete -n %s scopegrant %s", s.grant.Namespace, s.grant.Name)
-	err = s.change(ctx, "refuses", granted, refusedTarget, func(ctx context.Context) error {
-		return s.kube.Delete(ctx, &s.grant)
-	})
-	if err != nil {
+	if err := s.deleteGrant(ctx); err != nil {
 		return err
 	}
 	s.out.say("The nightly job, run again:")
@@ -200,6 +203,13 @@ func (s *scenario) removeGrant(ctx context.Context) (err error) {
 	s.out.say("A token that is out already lives on until it expires: this one until %s. Short lives are", s.expires.Format(time.TimeOnly))
 	s.out.say("the remedy: token.lifetime of the ApiResource.")
 	return nil
+}
+
+func (s *scenario) deleteGrant(ctx context.Context) error {
+	s.out.command("kubectl delete -n %s scopegrant %s", s.grant.Namespace, s.grant.Name)
+	return s.change(ctx, "refuses", granted, refusedTarget, func(ctx context.Context) error {
+		return s.kube.Delete(ctx, &s.grant)
+	})
 }
 
 // restoreGrant applies the very file again, as whoever applied it first.
@@ -220,15 +230,20 @@ func (s *scenario) restoreGrant(ctx context.Context) error {
 }
 
 func (s *scenario) suspendClient(ctx context.Context) error {
-	suspend := func(value string) func(context.Context) error {
-		s.out.command(`kubectl patch -n %s m2mclient %s --type merge -p '{"spec":{"suspend":%s}}'`, s.client.Namespace, s.client.Name, value)
-		patch := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"suspend":`+value+`}}`))
-		return func(ctx context.Context) error { return s.kube.Patch(ctx, &s.client, patch) }
-	}
-	if err := s.change(ctx, "refuses", granted, refusedClient, suspend("true")); err != nil {
+	if err := s.change(ctx, "refuses", granted, refusedClient, s.suspend("true")); err != nil {
 		return err
 	}
-	if err := s.change(ctx, "grants", refusedClient, granted, suspend("false")); err != nil {
+	return s.resumeClient(ctx)
+}
+
+func (s *scenario) suspend(value string) func(context.Context) error {
+	s.out.command(`kubectl patch -n %s m2mclient %s --type merge -p '{"spec":{"suspend":%s}}'`, s.client.Namespace, s.client.Name, value)
+	patch := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"suspend":`+value+`}}`))
+	return func(ctx context.Context) error { return s.kube.Patch(ctx, &s.client, patch) }
+}
+
+func (s *scenario) resumeClient(ctx context.Context) error {
+	if err := s.change(ctx, "grants", refusedClient, granted, s.suspend("false")); err != nil {
 		return err
 	}
 	for _, object := range []conditioned{&s.client, &s.grant} {
@@ -260,7 +275,7 @@ func (s *scenario) change(ctx context.Context, verb string, from, to expectation
 func (s *scenario) kubectl(ctx context.Context, args ...string) error {
 	s.out.command("kubectl %s", strings.Join(args, " "))
 	cmd := exec.CommandContext(ctx, filepath.Join(s.at.bin, "kubectl"), args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+s.at.kubeconfig(), "KUBECACHEDIR="+filepath.Join(s.at.run, "kubectl-cache"))
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+s.at.kubeconfig, "KUBECACHEDIR="+filepath.Join(s.at.run, "kubectl-cache"))
 	output, err := cmd.CombinedOutput()
 	s.out.block(string(output))
 	if err != nil {

@@ -119,7 +119,7 @@ func (s *stage) build(ctx context.Context) error {
 	if s.plane, err = controlplane.Start(ctx, controlplane.Options{LogDir: s.at.log}); err != nil {
 		return err
 	}
-	if err := controlplane.WriteKubeconfig(s.at.kubeconfig(), s.plane.AdminKubeconfig()); err != nil {
+	if err := controlplane.WriteKubeconfig(s.at.kubeconfig, s.plane.AdminKubeconfig()); err != nil {
 		return err
 	}
 	s.done("etcd and kube-apiserver are up, with RBAC")

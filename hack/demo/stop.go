@@ -13,21 +13,24 @@ import (
 // stopPatience is longer than the stage gives to its own processes.
 const stopPatience = 40 * time.Second
 
-// stop ends a stage, whoever has started it, and is content when there is none.
-func stop(at paths, out *terminal) error {
+// stop ends a stage and a demo's cluster, whoever has started them, and is content when there is none.
+func stop(at, inPods paths, out *terminal) error {
 	pid, err := runningStage(at)
-	if err != nil {
+	switch {
+	case err != nil:
+		return err
+	case pid == 0:
+		err = endLeftovers(at)
+	default:
+		err = endStage(at, pid)
+	}
+	hadCluster, clusterErr := stopCluster(inPods)
+	if err := errors.Join(err, clusterErr); err != nil {
 		return err
 	}
-	if pid == 0 {
-		if err := endLeftovers(at); err != nil {
-			return err
-		}
+	if pid == 0 && !hadCluster {
 		out.line("No demo is running.")
 		return nil
-	}
-	if err := endStage(at, pid); err != nil {
-		return err
 	}
 	out.line("The demo is stopped.")
 	return nil

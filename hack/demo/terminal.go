@@ -75,6 +75,12 @@ func (t *terminal) block(text string) {
 	}
 }
 
+// showEnd of a log.
+func (t *terminal) showEnd(path string) {
+	t.say("The end of %s:", path)
+	t.block(tail(path, 8))
+}
+
 func (t *terminal) failed(format string, args ...any) {
 	t.line("\n%s", t.paint(red, "✗ "+fmt.Sprintf(format, args...)))
 }

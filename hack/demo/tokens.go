@@ -33,15 +33,21 @@ func readCredential(data map[string][]byte) (credential, error) {
 	}, nil
 }
 
-// httpClient trusts the issuer's own authority and nothing else.
+// httpClient trusts the issuer's own authority and nothing else, and asks every address for the issuer's name.
 func (c credential) httpClient() (*http.Client, error) {
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(c.authority) {
 		return nil, errors.New("ca.crt holds no certificate")
 	}
+	issuer, err := url.Parse(c.issuer)
+	if err != nil {
+		return nil, err
+	}
 	return &http.Client{
-		Timeout:   5 * time.Second,
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}},
+		Timeout: 5 * time.Second,
+		Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: issuer.Hostname(), MinVersion: tls.VersionTLS12},
+		},
 	}, nil
 }
 

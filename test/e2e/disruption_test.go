@@ -43,11 +43,16 @@ func testDisruption(t *testing.T) {
 		}
 	})
 	l.phase(t, "serving certificate replaced", func(t *testing.T) {
-		before := tlsSecret(t).Data[corev1.TLSCertKey]
+		pods, before := issuerPods(t), tlsSecret(t).Data[corev1.TLSCertKey]
 		if err := kube.Delete(t.Context(), tlsSecret(t)); err != nil {
 			t.Fatal(err)
 		}
 		awaitServing(t, before)
+		for i, pod := range issuerPods(t) {
+			if pod.UID != pods[i].UID || pod.Status.ContainerStatuses[0].RestartCount != 0 {
+				t.Errorf("pod %s was restarted", pod.Name)
+			}
+		}
 	})
 	l.phase(t, "authority replaced", func(t *testing.T) { replaceAuthority(t, l) })
 	total, _ := l.now(t)

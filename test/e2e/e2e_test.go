@@ -16,6 +16,7 @@ func TestE2E(t *testing.T) {
 		{"Install", testInstall},
 		{"Denial", testDenial},
 		{"Healing", testHealing},
+		{"Recreation", testRecreation},
 		{"Rights", testRights},
 		{"Courses", testCourses},
 		{"Disruption", testDisruption},

@@ -48,13 +48,7 @@ func testHealing(t *testing.T) {
 		say("%s: healed after %s", damage.name, await(t, 10*time.Second, damage.name, damage.healed).Round(time.Millisecond))
 	}
 	awaitRollout(t, issuerName, 2)
-	c := newCaller(t)
-	await(t, 10*time.Second, "tokens at the new Service", func(ctx context.Context) string {
-		if got := c.ask(ctx, c.at(doors(t)["Service"])); got != "granted" {
-			return got
-		}
-		return ""
-	})
+	awaitService(t)
 }
 
 func deletion(t *testing.T, object client.Object) func() error {

@@ -201,7 +201,7 @@ func logs(t *testing.T, namespace, pod string, lines int64) string {
 	return string(text)
 }
 
-// ensureCaller applies the tests' own client, API and grant.
+// ensureCaller applies the tests' own client, API and grant, and waits until they get a token.
 func ensureCaller(t *testing.T) {
 	t.Helper()
 	kubectl(t, "apply", "--server-side", "--force-conflicts", "-f", filepath.Join(root, "test/e2e/testdata/loader.yaml"))
@@ -209,6 +209,19 @@ func ensureCaller(t *testing.T) {
 	awaitReady(t, &v1alpha1.ApiResource{ObjectMeta: in})
 	awaitReady(t, &v1alpha1.M2MClient{ObjectMeta: in})
 	awaitReady(t, &v1alpha1.ScopeGrant{ObjectMeta: in})
+	awaitService(t)
+}
+
+// awaitService waits until the Service leads to issuers: kube-proxy hears of them a moment after they are ready.
+func awaitService(t *testing.T) {
+	t.Helper()
+	c := newCaller(t)
+	await(t, 10*time.Second, "a token from the Service", func(ctx context.Context) string {
+		if got := c.ask(ctx, c.at(doors(t)["Service"])); got != "granted" {
+			return got
+		}
+		return ""
+	})
 }
 
 // remove deletes an object and waits until it is gone.

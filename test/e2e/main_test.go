@@ -65,7 +65,9 @@ func run(m *testing.M) (code int, err error) {
 	baseImage = image + "-base"
 	load := strings.Fields(os.Getenv("E2E_LOAD_IMAGE"))
 	if os.Getenv("E2E_USE_CURRENT_CLUSTER") == "1" {
-		kubeconfig = os.Getenv("KUBECONFIG")
+		if kubeconfig, err = currentKubeconfig(); err != nil {
+			return 1, err
+		}
 	} else {
 		script := filepath.Join(root, "hack/cluster/cluster.sh")
 		load = []string{script, "load-image"}
@@ -105,16 +107,7 @@ func bringUp(script string) (down func() error, err error) {
 	if err := os.Setenv("NO_PROXY", strings.TrimPrefix(os.Getenv("NO_PROXY")+",198.18.0.0/15", ",")); err != nil { // where its addresses are
 		return nil, err
 	}
-	text, err := command(root, script, "kubeconfig")
-	if err != nil {
-		return nil, err
-	}
-	file, err := os.CreateTemp("", "m2m-e2e-*.kubeconfig")
-	if err != nil {
-		return nil, err
-	}
-	kubeconfig = file.Name()
-	_, err = file.WriteString(text)
+	kubeconfig = filepath.Join(root, "bin/cluster/admin.kubeconfig")
 	return func() error {
 		if os.Getenv("KEEP") == "1" {
 			say("the cluster is still up: KUBECONFIG=%s", kubeconfig)
@@ -122,8 +115,20 @@ func bringUp(script string) (down func() error, err error) {
 		}
 		say("taking the cluster down")
 		_, err := command(root, script, "down")
-		return errors.Join(err, os.Remove(kubeconfig))
-	}, errors.Join(err, file.Close())
+		return err
+	}, nil
+}
+
+// currentKubeconfig is the one file that $KUBECONFIG names, relative to the repository if it is relative.
+func currentKubeconfig() (string, error) {
+	file := os.Getenv("KUBECONFIG")
+	if file == "" {
+		return "", errors.New("E2E_USE_CURRENT_CLUSTER=1 needs KUBECONFIG to name the file of the cluster that may be used")
+	}
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(root, file)
+	}
+	return file, nil
 }
 
 func connect() error {
@@ -165,8 +170,8 @@ func pack() (tarballs []string, err error) {
 	}{
 		{image, "m2m-operator", []string{"m2m-manager", "m2m-issuer"}},
 		{baseImage, "m2m-operator-base", []string{"m2m-manager", "m2m-issuer"}},
-		{"localhost/course-api:e2e", "course-api", []string{"course-api"}},
-		{"localhost/publisher:e2e", "publisher", []string{"publisher"}},
+		{"localhost/course-api:demo", "course-api", []string{"course-api"}},
+		{"localhost/publisher:demo", "publisher", []string{"publisher"}},
 		{"localhost/loader:e2e", "loader", []string{"loader"}},
 	} {
 		out := filepath.Join(root, "bin/e2e", i.name)

@@ -31,9 +31,9 @@ const kinds = "m2m-operator.io/"
 
 var expectedRights = []rights{
 	{user: serviceAccount(system, "m2m-manager"),
-		yes: []string{"watch " + kinds + "m2mclients -", "patch " + kinds + "m2mclients/status -", "create " + kinds + "tokenissuers -", "create /secrets e2e", "update /configmaps e2e",
+		yes: []string{"watch " + kinds + "m2mclients -", "patch " + kinds + "m2mclients/status -", "create " + kinds + "tokenissuers -", "create /secrets e2e", "delete /secrets e2e", "update /configmaps e2e",
 			"patch apps/deployments " + system, "patch /services " + system, "patch policy/poddisruptionbudgets " + system, "update coordination.k8s.io/leases " + system, "get /pods " + system},
-		no: []string{"update " + kinds + "m2mclients -", "delete /secrets e2e", "create " + kinds + "scopegrants e2e", "patch apps/deployments e2e", "get /pods e2e",
+		no: []string{"update " + kinds + "m2mclients -", "delete /configmaps e2e", "create " + kinds + "scopegrants e2e", "patch apps/deployments e2e", "get /pods e2e",
 			"delete apps/deployments " + system, "create rbac.authorization.k8s.io/roles " + system, "create /pods " + system, "impersonate /users -", "get /nodes -"}},
 	{user: serviceAccount(system, "m2m-issuer"),
 		yes: []string{"watch " + kinds + "tokenissuers -", "list " + kinds + "apiresources -", "list " + kinds + "m2mclients -", "list " + kinds + "scopegrants -", "list /namespaces -", "watch /secrets " + system, "watch /configmaps " + system},

@@ -60,6 +60,7 @@ func main() {
 type loader struct {
 	directory, audience     string
 	fresh, kept1, kept2     atomic.Int64
+	ports                   atomic.Int64
 	failures, slowestMillis atomic.Int64
 }
 
@@ -169,10 +170,18 @@ func (l *loader) transport(keep, http2 bool) http.RoundTripper {
 			if !roots.AppendCertsFromPEM([]byte(authority)) {
 				return nil, errors.New("ca.crt holds no certificate")
 			}
-			dialer := tls.Dialer{Config: &tls.Config{RootCAs: roots, NextProtos: protocols, MinVersion: tls.VersionTLS12}}
+			dialer := tls.Dialer{NetDialer: l.dialer(), Config: &tls.Config{RootCAs: roots, NextProtos: protocols, MinVersion: tls.VersionTLS12}}
 			return dialer.DialContext(ctx, network, address)
 		},
 	}
+}
+
+// dialer takes each port of ours in turn. The kernel would take again one that was given up a second ago, and the node,
+// which remembers for two minutes where a Service's connection was led to, may lead the new one to that pod, even if the
+// pod is gone by now: a failure which no issuer can do anything about.
+func (l *loader) dialer() *net.Dialer {
+	const first, count = 10000, 50000
+	return &net.Dialer{LocalAddr: &net.TCPAddr{Port: first + int(l.ports.Add(1)%count)}}
 }
 
 // ask gets a token, verifies it and returns its claims.
