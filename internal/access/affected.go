@@ -46,6 +46,12 @@ func (x *Index) affected(ref Ref, found refs) {
 			found.add(g.ref())
 		}
 		if c := x.clients.get(ref.key()); c != nil {
+			for _, w := range c.wishes {
+				found.add(Ref{KindApiResource, w.api.Namespace, w.api.Name})
+			}
+			for _, rival := range x.accounts[c.account] {
+				found.add(rival.ref())
+			}
 			for g := range x.byNamespace[c.key.Namespace] {
 				if g.selects(c) {
 					found.add(g.ref())
@@ -62,7 +68,7 @@ func (x *Index) affected(ref Ref, found refs) {
 	}
 }
 
-// affectedByAPI finds the ApiResource's grants and their clients, and, since whoever holds an identifier keeps others
+// affectedByAPI finds the ApiResource's grants and those whom they or wishes join to it, and, since whoever holds an identifier keeps others
 // from it, the same of all its rivals.
 func (x *Index) affectedByAPI(ref Ref, found refs) {
 	x.grantsAndClients(ref, found)
@@ -70,19 +76,38 @@ func (x *Index) affectedByAPI(ref Ref, found refs) {
 	if a == nil {
 		return
 	}
+	open := a.anyClient
 	for _, rival := range x.holders[a.audience] {
 		if rival != a {
 			found.add(rival.ref())
 			x.grantsAndClients(rival.ref(), found)
+			open = open || rival.anyClient
+		}
+	}
+	if open {
+		x.clientsOfIssuer(a.audience.issuer, found)
+	}
+}
+
+// clientsOfIssuer looks at every client: APIs that are open to all of them change rarely.
+func (x *Index) clientsOfIssuer(name string, found refs) {
+	for _, inNamespace := range x.clients {
+		for _, c := range inNamespace {
+			if c.issuer == name {
+				found.add(c.ref())
+			}
 		}
 	}
 }
 
-// grantsAndClients finds the grants of an ApiResource and the clients that they match.
+// grantsAndClients finds the grants of an ApiResource, the clients that they match, and those that wish for its scopes.
 func (x *Index) grantsAndClients(api Ref, found refs) {
 	for g := range x.byAPI[api.key()] {
 		found.add(g.ref())
 		x.clientsOf(g, func(c *client) { found.add(c.ref()) })
+	}
+	for c := range x.byWish[api.key()] {
+		found.add(c.ref())
 	}
 }
 
@@ -99,13 +124,7 @@ func (x *Index) affectedByIssuer(name string, found refs) {
 			}
 		}
 	}
-	for _, inNamespace := range x.clients {
-		for _, c := range inNamespace {
-			if c.issuer == name {
-				found.add(c.ref())
-			}
-		}
-	}
+	x.clientsOfIssuer(name, found)
 }
 
 func (a *apiResource) ref() Ref { return Ref{KindApiResource, a.key.Namespace, a.key.Name} }

@@ -59,3 +59,25 @@ func refStrings(refs []access.Ref) []string {
 	}
 	return out
 }
+
+// Whoever names a ServiceAccount keeps younger clients from it, or has it from an older one.
+func TestRivalsForAServiceAccountAreAffected(t *testing.T) {
+	client := func(name, account string) *v1alpha1.M2MClient {
+		c := aClient(nil)
+		c.Name, c.Spec.ServiceAccountName = name, account
+		c.Spec.Authentication = []v1alpha1.AuthenticationMethod{v1alpha1.AuthenticateByServiceAccount}
+		return c
+	}
+	bySecret := aClient(nil)
+	bySecret.Name = "by-secret"
+	index := indexOf(anIssuer(), client("first", "runner"), client("second", "runner"), client("third", "sweeper"), bySecret)
+	for name, want := range map[string][]string{
+		"first":     {"M2MClient jobs/first", "M2MClient jobs/second"},
+		"third":     {"M2MClient jobs/third"},
+		"by-secret": {"M2MClient jobs/by-secret"},
+	} {
+		if got := refStrings(index.Affected(access.Ref{Kind: access.KindM2MClient, Namespace: "jobs", Name: name})); !slices.Equal(got, want) {
+			t.Errorf("%s affects %q, want %q", name, got, want)
+		}
+	}
+}

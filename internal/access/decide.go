@@ -1,7 +1,9 @@
 package access
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -20,8 +22,11 @@ const (
 	// OutcomeInvalidTarget: the client has nothing at this audience, or there is no such audience. Which of the two is
 	// not for the client to know.
 	OutcomeInvalidTarget Outcome = "InvalidTarget"
-	// OutcomeInvalidScope: the client has some scope at this audience, but none that it asked for.
+	// OutcomeInvalidScope: the client has some scope at this audience, but none that it asked for, or not all and the
+	// API wants all.
 	OutcomeInvalidScope Outcome = "InvalidScope"
+	// OutcomeAccessDenied: an expression refuses what grants would give.
+	OutcomeAccessDenied Outcome = "AccessDenied"
 )
 
 // Reasons of decisions and of rejected scopes, besides those of package v1alpha1: IssuerNotFound, Suspended,
@@ -33,6 +38,14 @@ const (
 	ReasonPartiallyGranted = "PartiallyGranted"
 	// ReasonNotGranted: no ScopeGrant gives it to this client now.
 	ReasonNotGranted = "NotGranted"
+	// ReasonConditionNotMet: a ScopeGrant would give it, but for one of its conditions.
+	ReasonConditionNotMet = "ConditionNotMet"
+	// ReasonRuleNotMet: one of the ApiResource's rules is not met.
+	ReasonRuleNotMet = "RuleNotMet"
+	// ReasonExpressionFailed: a condition, rule or claim could not be evaluated.
+	ReasonExpressionFailed = "ExpressionFailed"
+	// ReasonPartialRefused: some of the asked scopes are not granted, and the ApiResource wants all or none.
+	ReasonPartialRefused = "PartialRefused"
 	// ReasonClientNotFound: no M2MClient has this client_id.
 	ReasonClientNotFound = "ClientNotFound"
 	// ReasonClientOfOtherIssuer: the M2MClient belongs to another TokenIssuer.
@@ -46,75 +59,78 @@ const (
 type Request struct {
 	Issuer, ClientID, Audience string
 	Scopes                     []string
+
+	// Authentication is how the client proved itself, and Source where it sends the request from, as expressions see it.
+	Authentication v1alpha1.AuthenticationMethod
+	Source         netip.Addr
+
+	// Standing asks what the client may have whatever a request is like: expressions that look at the request are left
+	// out, and so are claims.
+	Standing bool
 }
 
-// Decision is the answer to a Request. Only Outcome and the names of scopes are for the client; reasons and messages
-// are for operators.
+// Decision is the answer to a Request. Only Outcome, Denial and the names of scopes are for the client; reasons and
+// messages are for operators.
 type Decision struct {
 	Outcome         Outcome
 	Reason, Message string
+	// Denial is what the owner of the expression that refuses tells the client, in the characters of an
+	// error_description (RFC 6749 section 5.2); "" if nothing.
+	Denial string
 	// Audience that was asked for, or the client's default.
 	Audience string
 	// ApiResource that has the audience, whatever the outcome; zero if there is none.
 	ApiResource types.NamespacedName
-	// Granted scopes, sorted by name.
+	// Granted scopes, sorted by name. Where the outcome is against the client they are those that grants would give.
 	Granted []GrantedScope
 	// Rejected are the other asked scopes, sorted by name. They are explained also where nothing is granted.
 	Rejected []RejectedScope
+	// Claims that the ApiResource adds to the token, if one is granted, as JSON.
+	Claims map[string]json.RawMessage
 	// Lifetime and Algorithm of the token, if one is granted.
 	Lifetime  time.Duration
 	Algorithm v1alpha1.SigningAlgorithm
 }
 
-// GrantedScope is a scope with every active grant that gives it, sorted.
+// GrantedScope is a scope with everything that gives it, sorted by grant; nothing if the ApiResource gives every scope to
+// any client.
 type GrantedScope struct {
 	Name   string
-	Grants []types.NamespacedName
+	Givers []Giver
+}
+
+// Giver is one ScopeGrant that gives a scope.
+type Giver struct {
+	Grant types.NamespacedName
+	// Role through which it gives the scope; "" if it names the scope, or one that covers it, itself.
+	Role string
+	// Subject is the place in spec.subjects of the first entry that matches the client.
+	Subject int
 }
 
 // RejectedScope is a scope with the reason why it is not granted.
 type RejectedScope struct {
 	Name, Reason, Message string
+	// Obstacles are the ScopeGrants that would give the scope, each with the reason why it does not.
+	Obstacles []Obstacle
+}
+
+// Obstacle is why a ScopeGrant does not give what it would.
+type Obstacle struct {
+	Grant           types.NamespacedName
+	Reason, Message string
 }
 
 // Decide says what the client may have.
 func (x *Index) Decide(r Request, now time.Time) Decision {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	d := Decision{Outcome: OutcomeInvalidTarget, Audience: r.Audience}
-	p, ok := x.parties(r, &d)
-	if !ok {
+	p, grants, d := x.gather(r)
+	if d.Reason != "" {
 		return d
 	}
-	active, dormant := split(x.grantsFor(p.api.key, p.client), now)
-	asked := slices.Compact(slices.Sorted(slices.Values(r.Scopes)))
-	everything := len(asked) == 0
-	if everything {
-		asked = effectiveScopes(p.api, active)
-	}
-	for _, scope := range asked {
-		if givers := p.api.givers(scope, active); len(givers) > 0 {
-			d.Granted = append(d.Granted, GrantedScope{Name: scope, Grants: givers})
-		} else {
-			d.Rejected = append(d.Rejected, reject(scope, p, dormant, now))
-		}
-	}
-	switch {
-	case len(d.Granted) > 0:
-		d.Outcome, d.Reason, d.Message = OutcomeGranted, ReasonGranted, "Every asked scope is granted"
-		if everything {
-			d.Message = "No scope was asked for: all that are granted are given"
-		} else if len(d.Rejected) > 0 {
-			d.Reason, d.Message = ReasonPartiallyGranted, "Some of the asked scopes are not granted"
-		}
-		d.Lifetime, d.Algorithm = p.lifetime(), p.algorithm()
-	case !everything && len(effectiveScopes(p.api, active)) > 0:
-		d.Outcome, d.Reason = OutcomeInvalidScope, ReasonNotGranted
-		d.Message = "The client has other scopes of the API, but none of those it asked for"
-	default:
-		d.Reason, d.Message = ReasonNotGranted, nothingGranted(p, active, dormant, now)
-	}
-	return d
+	// Records are never changed, so expressions need not keep anybody waiting.
+	decided := decide(p, grants, r, now)
+	decided.Audience, decided.ApiResource = d.Audience, d.ApiResource
+	return decided
 }
 
 // parties are those whom a request concerns.
@@ -124,42 +140,49 @@ type parties struct {
 	api    *apiResource
 }
 
+// gather finds them, and the grants between client and API. If one is missing or unfit, the decision says which and why.
+func (x *Index) gather(r Request) (parties, []*grant, Decision) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	d := Decision{Outcome: OutcomeInvalidTarget, Audience: r.Audience}
+	p, ok := x.parties(r, &d)
+	if !ok {
+		return p, nil, d
+	}
+	return p, x.grantsFor(p.api.key, p.client), d
+}
+
 // parties finds them and fills in the audience; if one is missing or unfit, the decision says which and why.
 func (x *Index) parties(r Request, d *Decision) (parties, bool) {
 	p := parties{issuer: x.issuers[r.Issuer], client: x.clientByID(r.ClientID)}
+	refuse := func(reason, message string) (parties, bool) {
+		d.Reason, d.Message = reason, message
+		return p, false
+	}
 	switch {
 	case p.issuer == nil:
-		d.Reason, d.Message = v1alpha1.ReasonIssuerNotFound, fmt.Sprintf("There is no TokenIssuer %q", r.Issuer)
-		return p, false
+		return refuse(v1alpha1.ReasonIssuerNotFound, fmt.Sprintf("There is no TokenIssuer %q", r.Issuer))
 	case p.client == nil:
-		d.Reason, d.Message = ReasonClientNotFound, fmt.Sprintf("There is no M2MClient with client_id %q", r.ClientID)
-		return p, false
+		return refuse(ReasonClientNotFound, fmt.Sprintf("There is no M2MClient with client_id %q", r.ClientID))
 	case p.client.issuer != r.Issuer:
-		d.Reason = ReasonClientOfOtherIssuer
-		d.Message = fmt.Sprintf("M2MClient %s belongs to TokenIssuer %q", p.client.key, p.client.issuer)
-		return p, false
+		return refuse(ReasonClientOfOtherIssuer, fmt.Sprintf("M2MClient %s belongs to TokenIssuer %q", p.client.key, p.client.issuer))
 	case p.client.suspended:
-		d.Reason, d.Message = v1alpha1.ReasonSuspended, fmt.Sprintf("M2MClient %s is suspended", p.client.key)
-		return p, false
+		return refuse(v1alpha1.ReasonSuspended, fmt.Sprintf("M2MClient %s is suspended", p.client.key))
 	}
 	if d.Audience == "" {
 		d.Audience = p.client.defaultAudience
 	}
 	if d.Audience == "" {
-		d.Reason = ReasonNoAudience
-		d.Message = fmt.Sprintf("The request names no audience, and M2MClient %s has no spec.defaultAudience", p.client.key)
-		return p, false
+		return refuse(ReasonNoAudience, fmt.Sprintf("The request names no audience, and M2MClient %s has no spec.defaultAudience", p.client.key))
 	}
 	if p.api = x.holder(audience{r.Issuer, d.Audience}); p.api == nil {
-		d.Reason = v1alpha1.ReasonApiResourceNotFound
-		d.Message = fmt.Sprintf("No ApiResource of TokenIssuer %q has the identifier %q", r.Issuer, d.Audience)
-		return p, false
+		return refuse(v1alpha1.ReasonApiResourceNotFound,
+			fmt.Sprintf("No ApiResource of TokenIssuer %q has the identifier %q", r.Issuer, d.Audience))
 	}
 	d.ApiResource = p.api.key
-	if problem, unfit := x.apiVerdict(p.api).problem(); unfit {
-		d.Reason = v1alpha1.ReasonApiResourceNotAccepted
-		d.Message = fmt.Sprintf("ApiResource %s: %s: %s", p.api.key, problem.Reason, problem.Message)
-		return p, false
+	if problem, unfit := x.apiFitness(p.api).problem(); unfit {
+		return refuse(v1alpha1.ReasonApiResourceNotAccepted,
+			fmt.Sprintf("ApiResource %s: %s: %s", p.api.key, problem.Reason, problem.Message))
 	}
 	return p, true
 }
@@ -200,66 +223,14 @@ func split(grants []*grant, now time.Time) (active, dormant []*grant) {
 func effectiveScopes(a *apiResource, grants []*grant) []string {
 	var out []string
 	for _, g := range grants {
-		for _, scope := range g.scopes {
-			if a.declares(scope) {
-				out = append(out, scope)
+		for _, set := range g.sets(a) {
+			for _, name := range set.names {
+				if a.declares(a.read(name)) {
+					out = append(out, name)
+				}
 			}
 		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
-}
-
-// givers are those of the grants that give the scope; nobody can give what the API does not declare.
-func (a *apiResource) givers(scope string, grants []*grant) []types.NamespacedName {
-	if !a.declares(scope) {
-		return nil
-	}
-	var out []types.NamespacedName
-	for _, g := range grants {
-		if g.gives(scope) {
-			out = append(out, g.key)
-		}
-	}
-	return out
-}
-
-// reject explains why nobody gives the scope, naming the grants that would if they were active.
-func reject(scope string, p parties, dormant []*grant, now time.Time) RejectedScope {
-	if !p.api.declares(scope) {
-		return RejectedScope{scope, v1alpha1.ReasonUnknownScope,
-			fmt.Sprintf("ApiResource %s does not declare this scope", p.api.key)}
-	}
-	message := fmt.Sprintf("No ScopeGrant of ApiResource %s gives this scope to M2MClient %s", p.api.key, p.client.key)
-	var would []string
-	for _, g := range dormant {
-		if g.gives(scope) {
-			would = append(would, g.describe(now))
-		}
-	}
-	if len(would) > 0 {
-		message += "; these would, if they were active: " + some(would, ", ")
-	}
-	return RejectedScope{scope, ReasonNotGranted, message}
-}
-
-// nothingGranted explains why the client has no scope at all of an API.
-func nothingGranted(p parties, active, dormant []*grant, now time.Time) string {
-	message := fmt.Sprintf("No ScopeGrant of ApiResource %s gives M2MClient %s anything", p.api.key, p.client.key)
-	var idle []string
-	for _, g := range dormant {
-		idle = append(idle, g.describe(now))
-	}
-	for _, g := range active {
-		idle = append(idle, g.key.String()+" (names no scope that the ApiResource declares)")
-	}
-	if len(idle) > 0 {
-		message += "; these name it: " + some(idle, ", ")
-	}
-	return message
-}
-
-// describe is the grant's name, and why it is not active.
-func (g *grant) describe(now time.Time) string {
-	return fmt.Sprintf("%s (%s)", g.key, g.activityMessage(now))
 }

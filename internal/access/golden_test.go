@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,6 +34,9 @@ type tokenRequest struct {
 	Client   string       `json:"client"`
 	Audience string       `json:"audience,omitempty"`
 	Scopes   []string     `json:"scopes,omitempty"`
+	Source   string       `json:"source,omitempty"`
+	Method   string       `json:"authentication,omitempty"`
+	Standing bool         `json:"standing,omitempty"`
 	At       *metav1.Time `json:"at,omitempty"`
 }
 
@@ -51,10 +55,12 @@ type decision struct {
 	Outcome     string              `json:"outcome"`
 	Reason      string              `json:"reason"`
 	Message     string              `json:"message"`
+	Denial      string              `json:"denial,omitempty"`
 	Audience    string              `json:"audience,omitempty"`
 	ApiResource string              `json:"apiResource,omitempty"`
-	Granted     map[string][]string `json:"granted,omitempty"` // scope: the grants that give it
+	Granted     map[string][]string `json:"granted,omitempty"` // scope: what gives it
 	Rejected    map[string]string   `json:"rejected,omitempty"`
+	Claims      map[string]any      `json:"claims,omitempty"`
 	Lifetime    string              `json:"lifetime,omitempty"`
 	Algorithm   string              `json:"algorithm,omitempty"`
 }
@@ -66,6 +72,8 @@ type status struct {
 	Active         string              `json:"active,omitempty"`
 	MatchedClients *int                `json:"matchedClients,omitempty"`
 	Access         map[string][]string `json:"access,omitempty"` // audience: scopes
+	Requests       []string            `json:"requests,omitempty"`
+	Pending        map[string]int      `json:"pending,omitempty"` // namespace: clients
 	NextChange     string              `json:"nextChange,omitempty"`
 }
 
@@ -173,9 +181,16 @@ func decide(index *access.Index, r tokenRequest, now time.Time) decision {
 	if r.At != nil {
 		now = r.At.Time
 	}
-	d := index.Decide(access.Request{Issuer: r.Issuer, ClientID: r.Client, Audience: r.Audience, Scopes: r.Scopes}, now)
+	request := access.Request{
+		Issuer: r.Issuer, ClientID: r.Client, Audience: r.Audience, Scopes: r.Scopes, Standing: r.Standing,
+		Authentication: v1alpha1.AuthenticationMethod(r.Method),
+	}
+	if r.Source != "" {
+		request.Source = netip.MustParseAddr(r.Source)
+	}
+	d := index.Decide(request, now)
 	out := decision{
-		Outcome: string(d.Outcome), Reason: d.Reason, Message: d.Message, Audience: d.Audience,
+		Outcome: string(d.Outcome), Reason: d.Reason, Message: d.Message, Denial: d.Denial, Audience: d.Audience,
 		Algorithm: string(d.Algorithm), Granted: map[string][]string{}, Rejected: map[string]string{},
 	}
 	if d.ApiResource != (types.NamespacedName{}) {
@@ -185,9 +200,20 @@ func decide(index *access.Index, r tokenRequest, now time.Time) decision {
 		out.Lifetime = d.Lifetime.String()
 	}
 	for _, g := range d.Granted {
-		for _, key := range g.Grants {
-			out.Granted[g.Name] = append(out.Granted[g.Name], key.String())
+		out.Granted[g.Name] = nil // where any client may have it
+		for _, giver := range g.Givers {
+			by := fmt.Sprintf("%s subjects[%d]", giver.Grant, giver.Subject)
+			if giver.Role != "" {
+				by += " role " + giver.Role
+			}
+			out.Granted[g.Name] = append(out.Granted[g.Name], by)
 		}
+	}
+	for name, value := range d.Claims {
+		if out.Claims == nil {
+			out.Claims = map[string]any{}
+		}
+		out.Claims[name] = value
 	}
 	for _, r := range d.Rejected {
 		out.Rejected[r.Name] = r.Reason + ": " + r.Message
@@ -199,8 +225,15 @@ func statusOf(index *access.Index, ref access.Ref, now time.Time) status {
 	key := types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}
 	switch ref.Kind {
 	case access.KindApiResource:
-		if v, ok := index.ApiResourceVerdict(key); ok {
-			return status{Accepted: condition(v.Accepted), ResolvedRefs: condition(v.ResolvedRefs)}
+		if v, ok := index.ApiResourceVerdict(key, now); ok {
+			out := status{
+				Accepted: condition(v.Accepted), ResolvedRefs: condition(v.ResolvedRefs), Pending: map[string]int{},
+				NextChange: instant(v.NextChange),
+			}
+			for _, p := range v.Pending {
+				out.Pending[p.Namespace] = p.Clients
+			}
+			return out
 		}
 	case access.KindScopeGrant:
 		if v, ok := index.GrantVerdict(key, now); ok {
@@ -211,9 +244,12 @@ func statusOf(index *access.Index, ref access.Ref, now time.Time) status {
 		}
 	case access.KindM2MClient:
 		if v, ok := index.ClientVerdict(key, now); ok {
-			out := status{ResolvedRefs: condition(v.ResolvedRefs), Access: map[string][]string{}, NextChange: instant(v.NextChange)}
+			out := status{Accepted: condition(v.Accepted), ResolvedRefs: condition(v.ResolvedRefs), Access: map[string][]string{}, NextChange: instant(v.NextChange)}
 			for _, a := range v.Access {
 				out.Access[a.Audience] = a.Scopes
+			}
+			for _, w := range v.Wishes {
+				out.Requests = append(out.Requests, fmt.Sprintf("%s: %s, missing %q", w.ApiResource, w.State, w.Missing))
 			}
 			return out
 		}

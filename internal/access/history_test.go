@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/access"
 )
 
@@ -74,37 +75,129 @@ func TestDecideAgreesWithTheRules(t *testing.T) {
 	afterEachChange(t, func(t *testing.T, h *history) {
 		now := hour(h.rand.Intn(instants))
 		asked := requests()
-		for range 40 {
+		for range 60 {
 			request := pick(h.rand, asked)
 			got, want := rulingOf(h.index.Decide(request, now)), h.world.rule(request, now)
-			if want.outcome == access.OutcomeInvalidTarget {
-				got.rejected = nil // explanations for operators
-			}
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("%+v at %s:\n got %+v\nwant %+v", request, now, got, want)
 			}
 			seen[got.outcome]++
 		}
 	})
-	for _, outcome := range []access.Outcome{access.OutcomeGranted, access.OutcomeInvalidTarget, access.OutcomeInvalidScope} {
+	for _, outcome := range []access.Outcome{
+		access.OutcomeGranted, access.OutcomeInvalidTarget, access.OutcomeInvalidScope, access.OutcomeAccessDenied,
+	} {
 		if seen[outcome] < 100 {
 			t.Errorf("only %d decisions were %s: the histories prove too little", seen[outcome], outcome)
 		}
 	}
 }
 
+// A ServiceAccount proves the client that the rules say when they are applied without an index, and all others that name
+// it are told so.
+func TestServiceAccountsAgreeWithTheRules(t *testing.T) {
+	conflicts := 0
+	afterEachChange(t, func(t *testing.T, h *history) {
+		issuer, ns := pick(h.rand, issuers), pick(h.rand, namespaces)
+		for _, account := range names {
+			got, found := h.index.ClientByServiceAccount(issuer, ns, account)
+			claimants := h.world.namers(issuer, ns, account)
+			if found != (len(claimants) > 0) {
+				t.Errorf("%d clients name it, and it proves %+v", len(claimants), got)
+			}
+			for i, claimant := range claimants {
+				verdict, ok := h.index.ClientVerdict(keyed(ns, claimant.Name), epoch)
+				if first := i == 0; !ok || verdict.Accepted.OK != first || (got.Name == claimant.Name) != first {
+					t.Errorf("%s is number %d of those who name it: proven %q, %+v", claimant.Name, i, got.ID, verdict.Accepted)
+				}
+				conflicts += i
+			}
+		}
+	})
+	if conflicts < 50 {
+		t.Errorf("only %d conflicts were seen", conflicts)
+	}
+}
+
 func rulingOf(d access.Decision) ruling {
 	out := ruling{outcome: d.Outcome, lifetime: d.Lifetime}
-	if d.Outcome != access.OutcomeInvalidTarget {
+	switch d.Outcome {
+	case access.OutcomeGranted:
 		out.granted = map[string][]string{}
-	}
-	for _, scope := range d.Granted {
-		for _, grant := range scope.Grants {
-			out.granted[scope.Name] = append(out.granted[scope.Name], grant.Name)
+		for _, scope := range d.Granted {
+			out.granted[scope.Name] = nil
+			for _, giver := range scope.Givers {
+				out.granted[scope.Name] = append(out.granted[scope.Name], giver.Grant.Name)
+			}
 		}
+	case access.OutcomeAccessDenied, access.OutcomeInvalidTarget:
+		return out // what is rejected is explained for operators
 	}
 	for _, scope := range d.Rejected {
 		out.rejected = append(out.rejected, scope.Name)
+	}
+	return out
+}
+
+// The promises of every decision: what is granted was asked for and is held, what was asked for is granted or rejected
+// and never both, the order of asking does not matter, and asking for what was granted grants it again.
+func TestPromisesOfDecisions(t *testing.T) {
+	all := requests()
+	afterEachChange(t, func(t *testing.T, h *history) {
+		now := hour(h.rand.Intn(instants))
+		for range 20 {
+			r := pick(h.rand, all)
+			d := h.index.Decide(r, now)
+			granted, rejected := grantedNames(d), []string{}
+			for _, scope := range d.Rejected {
+				rejected = append(rejected, scope.Name)
+			}
+			asked := slices.Compact(slices.Sorted(slices.Values(r.Scopes)))
+			if len(asked) > 0 && d.Reason != "" && d.ApiResource.Name != "" && len(granted)+len(rejected) > 0 {
+				if both := slices.Sorted(slices.Values(append(slices.Clone(granted), rejected...))); !slices.Equal(both, asked) {
+					t.Errorf("%+v: asked %q, granted %q, rejected %q", r, asked, granted, rejected)
+				}
+			}
+			shuffled := r
+			shuffled.Scopes = slices.Clone(r.Scopes)
+			slices.Reverse(shuffled.Scopes)
+			if again := rulingOf(h.index.Decide(shuffled, now)); !reflect.DeepEqual(again, rulingOf(d)) {
+				t.Errorf("%+v: the order of scopes matters", r)
+			}
+			if d.Outcome != access.OutcomeGranted || sizeMatters(h, d) {
+				continue
+			}
+			once := r
+			once.Scopes = granted
+			if again := h.index.Decide(once, now); !slices.Equal(grantedNames(again), granted) || len(again.Rejected) > 0 {
+				t.Errorf("%+v: granted %q, then %+v", r, granted, again)
+			}
+		}
+	})
+}
+
+// sizeMatters reports whether expressions see how many scopes there are, so that asking for fewer may be answered
+// otherwise.
+func sizeMatters(h *history, d access.Decision) bool {
+	for _, object := range h.world.objects {
+		switch o := object.(type) {
+		case *v1alpha1.ScopeGrant:
+			if len(o.Spec.Conditions) > 0 {
+				return true
+			}
+		case *v1alpha1.ApiResource:
+			if len(o.Spec.Rules)+len(o.Spec.Claims) > 0 && o.Namespace == d.ApiResource.Namespace {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func grantedNames(d access.Decision) []string {
+	out := []string{}
+	for _, scope := range d.Granted {
+		out = append(out, scope.Name)
 	}
 	return out
 }
@@ -127,9 +220,9 @@ func TestAccessIsWhatDecideGives(t *testing.T) {
 		}
 		want := map[string][]string{}
 		for _, identifier := range identifiers {
-			d := h.index.Decide(access.Request{Issuer: client.Issuer, ClientID: ns + "." + name, Audience: identifier}, now)
-			for _, scope := range d.Granted {
-				want[identifier] = append(want[identifier], scope.Name)
+			d := h.index.Decide(access.Request{Issuer: client.Issuer, ClientID: ns + "." + name, Audience: identifier, Standing: true}, now)
+			if d.Outcome == access.OutcomeGranted {
+				want[identifier] = grantedNames(d)
 			}
 		}
 		if !reflect.DeepEqual(got, want) {
@@ -196,10 +289,16 @@ func TestNextChange(t *testing.T) {
 					if different, due := later != verdict, next.Equal(hour(n+1)); different != due {
 						t.Errorf("%s changes at %s: %v, but its NextChange is %s", ref, hour(n+1), different, next)
 					}
+				case access.KindApiResource:
+					verdict, _ := h.index.ApiResourceVerdict(keyed(ref.Namespace, ref.Name), hour(n))
+					later, _ := h.index.ApiResourceVerdict(keyed(ref.Namespace, ref.Name), hour(n+1))
+					if !reflect.DeepEqual(verdict.Pending, later.Pending) && !verdict.NextChange.Equal(hour(n+1)) {
+						t.Errorf("%s changes at %s, but its NextChange is %s", ref, hour(n+1), verdict.NextChange)
+					}
 				case access.KindM2MClient:
 					verdict, _ := h.index.ClientVerdict(keyed(ref.Namespace, ref.Name), hour(n))
 					later, _ := h.index.ClientVerdict(keyed(ref.Namespace, ref.Name), hour(n+1))
-					different := !reflect.DeepEqual(verdict.Access, later.Access)
+					different := !reflect.DeepEqual(verdict.Access, later.Access) || !reflect.DeepEqual(verdict.Wishes, later.Wishes)
 					if different && !verdict.NextChange.Equal(hour(n+1)) {
 						t.Errorf("%s changes at %s, but its NextChange is %s", ref, hour(n+1), verdict.NextChange)
 					}
@@ -210,7 +309,7 @@ func TestNextChange(t *testing.T) {
 			}
 		}
 	})
-	if changed < 300 {
+	if changed < 100 {
 		t.Errorf("only %d changes of clients' access were seen", changed)
 	}
 }

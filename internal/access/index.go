@@ -29,16 +29,23 @@ type Index struct {
 	grants      store[*grant]
 	terminating map[string]struct{}
 
-	// holders lists who claims an identifier, the oldest first. The first one that is not gone has it.
-	holders map[audience][]*apiResource
+	// Who claims what one alone can have: an identifier, and a ServiceAccount.
+	holders  claims[audience, *apiResource]
+	accounts claims[serviceAccount, *client]
 
 	// The ways from what a grant names to the grant. A decision needs the two with the API in their key; a client's
 	// verdict asks for all APIs at once.
-	byAPI          lookup[types.NamespacedName]
-	byAPIClient    lookup[apiClient]
-	byAPINamespace lookup[apiNamespace]
-	byClient       lookup[types.NamespacedName]
-	byNamespace    lookup[string]
+	byAPI          lookup[types.NamespacedName, *grant]
+	byAPIClient    lookup[apiClient, *grant]
+	byAPINamespace lookup[apiNamespace, *grant]
+	byClient       lookup[types.NamespacedName, *grant]
+	byNamespace    lookup[string, *grant]
+
+	// open lists the ApiResources that give every scope to any client, by their issuer.
+	open lookup[string, *apiResource]
+
+	// byWish is the way from an ApiResource to the clients that wish for its scopes.
+	byWish lookup[types.NamespacedName, *client]
 }
 
 // NewIndex makes an empty index. The install namespace is part of the URL of TokenIssuers that name none.
@@ -50,12 +57,15 @@ func NewIndex(installNamespace string) *Index {
 		clients:          store[*client]{},
 		grants:           store[*grant]{},
 		terminating:      map[string]struct{}{},
-		holders:          map[audience][]*apiResource{},
-		byAPI:            lookup[types.NamespacedName]{},
-		byAPIClient:      lookup[apiClient]{},
-		byAPINamespace:   lookup[apiNamespace]{},
-		byClient:         lookup[types.NamespacedName]{},
-		byNamespace:      lookup[string]{},
+		holders:          claims[audience, *apiResource]{},
+		accounts:         claims[serviceAccount, *client]{},
+		byAPI:            lookup[types.NamespacedName, *grant]{},
+		byAPIClient:      lookup[apiClient, *grant]{},
+		byAPINamespace:   lookup[apiNamespace, *grant]{},
+		byClient:         lookup[types.NamespacedName, *grant]{},
+		byNamespace:      lookup[string, *grant]{},
+		open:             lookup[string, *apiResource]{},
+		byWish:           lookup[types.NamespacedName, *client]{},
 	}
 }
 
@@ -136,10 +146,25 @@ func (x *Index) Client(clientID string) (Client, bool) {
 	return c.view(), true
 }
 
+// ClientByServiceAccount finds the client of a TokenIssuer that a ServiceAccount proves, if it is not gone: the one of the
+// ServiceAccount's namespace that names it, and the oldest if several do. Names are compared character by character.
+func (x *Index) ClientByServiceAccount(issuer, namespace, name string) (Client, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	c := x.accounts.holder(serviceAccount{issuer, types.NamespacedName{Namespace: namespace, Name: name}}, x)
+	if c == nil {
+		return Client{}, false
+	}
+	return c.view(), true
+}
+
+// id is the client_id.
+func (c *client) id() string { return c.key.Namespace + "." + c.key.Name }
+
 // view is what authentication sees of the record.
 func (c *client) view() Client {
 	return Client{
-		Namespace: c.key.Namespace, Name: c.key.Name, ID: c.key.Namespace + "." + c.key.Name, Issuer: c.issuer,
+		Namespace: c.key.Namespace, Name: c.key.Name, ID: c.id(), Issuer: c.issuer,
 		Suspended: c.suspended, DefaultAudience: c.defaultAudience, Created: c.created,
 		TokensRevokedBefore: c.revokedBefore, Methods: c.methods, Credentials: c.credentials, Keys: c.keys,
 	}
@@ -154,6 +179,8 @@ type Issuer struct {
 	TokensRevokedBefore time.Time
 	// TrustedProxies are the networks whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
+
+	identifiers identifiers
 }
 
 // Issuer finds a TokenIssuer by its name.
@@ -164,6 +191,13 @@ func (x *Index) Issuer(name string) (Issuer, bool) {
 		return Issuer(*i), true
 	}
 	return Issuer{}, false
+}
+
+// HasApiResource reports whether there is an ApiResource of the name that is not gone.
+func (x *Index) HasApiResource(key types.NamespacedName) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return live(x, x.apis, key) != nil
 }
 
 // Generation is that of the namespaced object as the index knows it, zero if it does not. A verdict asked for after it
@@ -228,16 +262,6 @@ func (x *Index) clientByID(clientID string) *client {
 	return live(x, x.clients, types.NamespacedName{Namespace: namespace, Name: name})
 }
 
-// holder finds the ApiResource that has the identifier: the oldest that is not gone, whatever else is wrong with it.
-func (x *Index) holder(of audience) *apiResource {
-	for _, a := range x.holders[of] {
-		if !x.gone(a.key.Namespace) {
-			return a
-		}
-	}
-	return nil
-}
-
 // store keeps records by namespace and name.
 type store[T any] map[string]map[string]T
 
@@ -266,18 +290,18 @@ type (
 	}
 )
 
-// lookup finds grants by something that they name.
-type lookup[K comparable] map[K]map[*grant]struct{}
+// lookup finds records by something that they name.
+type lookup[K, R comparable] map[K]map[R]struct{}
 
-func (l lookup[K]) add(key K, g *grant) {
+func (l lookup[K, R]) add(key K, record R) {
 	if l[key] == nil {
-		l[key] = map[*grant]struct{}{}
+		l[key] = map[R]struct{}{}
 	}
-	l[key][g] = struct{}{}
+	l[key][record] = struct{}{}
 }
 
-func (l lookup[K]) remove(key K, g *grant) {
-	delete(l[key], g)
+func (l lookup[K, R]) remove(key K, record R) {
+	delete(l[key], record)
 	if len(l[key]) == 0 {
 		delete(l, key)
 	}

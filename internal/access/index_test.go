@@ -129,7 +129,7 @@ func TestTerminatingNamespaceIsReversible(t *testing.T) {
 	old, young := anAPI("a", "x", 2), anAPI("b", "x", 1)
 	index := indexOf(anIssuer(), young, old)
 	index.SetNamespaceTerminating("a", true)
-	if _, ok := index.ApiResourceVerdict(keyed("a", "x")); ok || acceptance(t, index, young) != v1alpha1.ReasonAccepted {
+	if _, ok := index.ApiResourceVerdict(keyed("a", "x"), epoch); ok || acceptance(t, index, young) != v1alpha1.ReasonAccepted {
 		t.Error("the ApiResource of a terminating namespace still counts")
 	}
 	index.SetNamespaceTerminating("a", false)
@@ -140,7 +140,7 @@ func TestTerminatingNamespaceIsReversible(t *testing.T) {
 
 func acceptance(t *testing.T, index *access.Index, api *v1alpha1.ApiResource) string {
 	t.Helper()
-	v, ok := index.ApiResourceVerdict(keyed(api.Namespace, api.Name))
+	v, ok := index.ApiResourceVerdict(keyed(api.Namespace, api.Name), epoch)
 	if !ok {
 		t.Fatalf("%s is gone", access.RefOf(api))
 	}
@@ -153,6 +153,50 @@ func TestIdentifierMustNotBeTheIssuersURL(t *testing.T) {
 	api.Spec.Identifier = "https://m2m-issuer-default.m2m-system.svc"
 	if got := acceptance(t, indexOf(anIssuer(), api), api); got != v1alpha1.ReasonIdentifierInvalid {
 		t.Errorf("it is %s", got)
+	}
+}
+
+// What somebody could take for the URL of the issuer, or of its token endpoint, is nobody's identifier.
+func TestIdentifierMustNotPoseAsTheIssuer(t *testing.T) {
+	for _, test := range []struct {
+		issuer string
+		poses  []string
+		others []string
+	}{
+		{
+			"https://t.example.com",
+			[]string{
+				"https://t.example.com", "https://t.example.com/", "https://t.example.com//", "https://T.Example.COM", "HTTPS://t.example.com",
+				"https://t.example.com:443", "https://t.example.com:443/", "https://t.example.com/oauth2/token", "https://T.example.com:443/oauth2/token/",
+				"https://t.example.com/oauth/token", "https://t.example.com/oidc/token", "https://t.example.com/service/oauth/token",
+				"https://t.example.com/services/oauth/token", "https://t.example.com/token",
+			},
+			[]string{
+				"https://t.example.com:8443", "https://t.example.co", "https://t.example.com.example.org", "https://x.t.example.com",
+				"https://t.example.com/api", "https://t.example.com/tokens", "https://t.example.com/OAUTH2/token", "https://t.example.com/oauth2",
+				"http://t.example.com", "urn:t.example.com", "https:t.example.com",
+			},
+		}, {
+			"https://t.example.com:443/a/",
+			[]string{"https://t.example.com/a", "https://t.example.com/a/", "https://t.example.com:443/a", "https://t.example.com/a/oauth2/token", "https://t.example.com/a/token"},
+			[]string{"https://t.example.com", "https://t.example.com/A", "https://t.example.com/ab", "https://t.example.com/oauth2/token", "https://t.example.com/a/b"},
+		}, {
+			"https://[2001:db8::1]:8443",
+			[]string{"https://[2001:DB8::1]:8443/"},
+			[]string{"https://[2001:db8::1]", "https://[2001:db8::1]:443"},
+		},
+	} {
+		issuer := anIssuer()
+		issuer.Spec.URL = test.issuer
+		for want, identifiers := range map[string][]string{v1alpha1.ReasonIdentifierInvalid: test.poses, v1alpha1.ReasonAccepted: test.others} {
+			for _, identifier := range identifiers {
+				api := anAPI("a", "x", 1, "read")
+				api.Spec.Identifier = identifier
+				if got := acceptance(t, indexOf(issuer, api), api); got != want {
+					t.Errorf("%s is %s at %s, want %s", identifier, got, test.issuer, want)
+				}
+			}
+		}
 	}
 }
 
@@ -279,4 +323,27 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	close(done)
 	readers.Wait()
+}
+
+// Names are compared character by character: a dot is a dot.
+func TestServiceAccountNamesAreCompared(t *testing.T) {
+	client := aClient(nil)
+	client.Spec.Authentication = []v1alpha1.AuthenticationMethod{v1alpha1.AuthenticateByServiceAccount}
+	client.Spec.ServiceAccountName = "a.b"
+	index := indexOf(client)
+	if got, ok := index.ClientByServiceAccount("default", "jobs", "a.b"); !ok || got.ID != "jobs.job" {
+		t.Errorf("got %+v, %v", got, ok)
+	}
+	for _, other := range [][3]string{
+		{"default", "jobs", "axb"}, {"default", "jobs", "a.bc"}, {"default", "jobs", "a"}, {"default", "jobs", "A.b"},
+		{"default", "jobs", ""}, {"default", "job", "a.b"}, {"edge", "jobs", "a.b"}, {"default", "jobs.a", "b"},
+	} {
+		if got, ok := index.ClientByServiceAccount(other[0], other[1], other[2]); ok {
+			t.Errorf("%q proves %+v", other, got)
+		}
+	}
+	index.SetNamespaceTerminating("jobs", true)
+	if got, ok := index.ClientByServiceAccount("default", "jobs", "a.b"); ok {
+		t.Errorf("in a terminating namespace it proves %+v", got)
+	}
 }

@@ -46,6 +46,7 @@ func newIssuer(o *v1alpha1.TokenIssuer, installNamespace string) *issuer {
 		Name: o.Name, URL: o.IssuerURL(installNamespace), Algorithms: slices.Clone(o.Algorithms()),
 		DefaultLifetime: o.DefaultLifetime(), MaxLifetime: o.MaxLifetime(),
 		TokensRevokedBefore: timeOf(o.Spec.RevokeTokensIssuedBefore),
+		identifiers:         newIdentifiers(o.Spec.Identifiers),
 	}
 	for _, p := range o.Spec.TrustedProxies {
 		if prefix, err := netip.ParsePrefix(p); err == nil { // nobody is trusted by a mistake
@@ -57,68 +58,10 @@ func newIssuer(o *v1alpha1.TokenIssuer, installNamespace string) *issuer {
 
 func (i *issuer) link(x *Index) { x.issuers[i.Name] = i }
 
-// audience is what must be unique among ApiResources.
-type audience struct{ issuer, identifier string }
-
-type apiResource struct {
-	key        types.NamespacedName
-	generation int64
-	audience   audience
-	created    time.Time
-	scopes     map[string]struct{}
-	lifetime   time.Duration // zero: the issuer's
-	algorithm  v1alpha1.SigningAlgorithm
-}
-
-func newAPIResource(o *v1alpha1.ApiResource) *apiResource {
-	a := &apiResource{
-		key:        keyOf(o),
-		generation: o.Generation,
-		audience:   audience{issuer: issuerName(o.Spec.IssuerRef), identifier: o.Spec.Identifier},
-		created:    o.CreationTimestamp.Time,
-		scopes:     make(map[string]struct{}, len(o.Spec.Scopes)),
-		lifetime:   lifetime(o.Spec.Token.Lifetime),
-		algorithm:  o.Spec.Token.SigningAlgorithm,
-	}
-	for _, s := range o.Spec.Scopes {
-		a.scopes[string(s.Name)] = struct{}{}
-	}
-	return a
-}
-
-func (a *apiResource) link(x *Index) {
-	x.apis.put(a.key, a)
-	rivals := x.holders[a.audience]
-	at, _ := slices.BinarySearchFunc(rivals, a, compareAge)
-	x.holders[a.audience] = slices.Insert(rivals, at, a)
-}
-
-func (a *apiResource) unlink(x *Index) {
-	x.apis.remove(a.key)
-	rivals := x.holders[a.audience]
-	at, _ := slices.BinarySearchFunc(rivals, a, compareAge)
-	if rivals = slices.Delete(rivals, at, at+1); len(rivals) == 0 {
-		delete(x.holders, a.audience)
-	} else {
-		x.holders[a.audience] = rivals
-	}
-}
-
-func (a *apiResource) declares(scope string) bool {
-	_, ok := a.scopes[scope]
-	return ok
-}
-
-// compareAge orders the older before the younger. What was never created, being a manifest for preview, is younger than
-// all that was.
-func compareAge(a, b *apiResource) int {
-	if a.created.IsZero() != b.created.IsZero() {
-		if a.created.IsZero() {
-			return 1
-		}
-		return -1
-	}
-	return cmp.Or(a.created.Compare(b.created), compareKeys(a.key, b.key))
+// serviceAccount is what must be unique among clients that authenticate by one.
+type serviceAccount struct {
+	issuer  string
+	account types.NamespacedName
 }
 
 type client struct {
@@ -135,7 +78,8 @@ type client struct {
 	credentials     []v1alpha1.CredentialStatus
 	keys            []clientkey.Key
 	invalidKeys     error
-	serviceAccount  string // "": none
+	wishes          []wish
+	account         serviceAccount // zero: none
 }
 
 func newClient(o *v1alpha1.M2MClient) *client {
@@ -149,14 +93,15 @@ func newClient(o *v1alpha1.M2MClient) *client {
 		lifetime:        lifetime(o.Spec.TokenLifetime),
 		created:         o.CreationTimestamp.Time,
 		revokedBefore:   timeOf(o.Spec.RevokeTokensIssuedBefore),
+		wishes:          newWishes(o.Spec.Requests),
 	}
 	for _, method := range []v1alpha1.AuthenticationMethod{v1alpha1.AuthenticateBySecret, v1alpha1.AuthenticateByKey, v1alpha1.AuthenticateByServiceAccount} {
 		if o.Authenticates(method) {
 			c.methods = append(c.methods, method)
 		}
 	}
-	if o.Authenticates(v1alpha1.AuthenticateByServiceAccount) {
-		c.serviceAccount = o.Spec.ServiceAccountName
+	if o.Authenticates(v1alpha1.AuthenticateByServiceAccount) && o.Spec.ServiceAccountName != "" {
+		c.account = serviceAccount{c.issuer, types.NamespacedName{Namespace: o.Namespace, Name: o.Spec.ServiceAccountName}}
 	}
 	if o.Authenticates(v1alpha1.AuthenticateByKey) && o.Spec.JWKS != nil {
 		c.keys, c.invalidKeys = clientkey.Parse(*o.Spec.JWKS)
@@ -167,8 +112,27 @@ func newClient(o *v1alpha1.M2MClient) *client {
 	return c
 }
 
-func (c *client) link(x *Index)   { x.clients.put(c.key, c) }
-func (c *client) unlink(x *Index) { x.clients.remove(c.key) }
+func (c *client) link(x *Index) {
+	x.clients.put(c.key, c)
+	for _, w := range c.wishes {
+		x.byWish.add(w.api, c)
+	}
+	if c.account != (serviceAccount{}) {
+		x.accounts.add(c.account, c)
+	}
+}
+
+func (c *client) unlink(x *Index) {
+	x.clients.remove(c.key)
+	for _, w := range c.wishes {
+		x.byWish.remove(w.api, c)
+	}
+	if c.account != (serviceAccount{}) {
+		x.accounts.remove(c.account, c)
+	}
+}
+
+func (c *client) birth() birth { return birth{c.created, c.key} }
 
 func keyOf(o metav1.Object) types.NamespacedName {
 	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}

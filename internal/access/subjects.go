@@ -18,12 +18,21 @@ type grant struct {
 	key                  types.NamespacedName
 	generation           int64
 	api                  types.NamespacedName
-	names                map[types.NamespacedName]struct{}
-	selectors            map[string][]labels.Selector // by the namespace that they look in
+	names                map[types.NamespacedName]int // the place of the subject that names it
+	selectors            map[string][]selector        // by the namespace that they look in
 	invalidSubjects      []string                     // what is wrong, subject by subject
-	scopes               []string                     // sorted
-	notBefore, expiresAt time.Time                    // zero: unbounded
+	scopes               scopeSet
+	roles                []string // sorted
+	conditions           []condition
+	invalidConditions    []string  // what is wrong, one by one
+	notBefore, expiresAt time.Time // zero: unbounded
 	suspended            bool
+}
+
+// selector matches clients by their labels.
+type selector struct {
+	labels.Selector
+	subject int // its place
 }
 
 func newGrant(o *v1alpha1.ScopeGrant) *grant {
@@ -32,38 +41,43 @@ func newGrant(o *v1alpha1.ScopeGrant) *grant {
 		generation: o.Generation,
 		// The grant's own namespace, always: nobody grants access to a stranger's API.
 		api:       types.NamespacedName{Namespace: o.Namespace, Name: string(o.Spec.ApiResourceRef.Name)},
-		names:     map[types.NamespacedName]struct{}{},
-		selectors: map[string][]labels.Selector{},
+		names:     map[types.NamespacedName]int{},
+		selectors: map[string][]selector{},
+		scopes:    newScopeSet(o.Spec.Scopes),
 		suspended: o.Spec.Suspend,
 	}
 	for i, subject := range o.Spec.Subjects {
-		if err := g.addSubject(subject); err != nil {
+		if err := g.addSubject(i, subject); err != nil {
 			g.invalidSubjects = append(g.invalidSubjects, fmt.Sprintf("spec.subjects[%d]: %v", i, err))
 		}
 	}
-	for _, s := range o.Spec.Scopes {
-		g.scopes = append(g.scopes, string(s))
+	for _, role := range o.Spec.Roles {
+		g.roles = append(g.roles, string(role))
 	}
-	slices.Sort(g.scopes)
+	slices.Sort(g.roles)
+	g.conditions, g.invalidConditions = compileConditions("spec.conditions", o.Spec.Conditions)
 	g.notBefore, g.expiresAt = timeOf(o.Spec.NotBefore), timeOf(o.Spec.ExpiresAt)
 	return g
 }
 
 // addSubject takes in one subject. One that is invalid matches nothing and leaves the others as they are.
-func (g *grant) addSubject(s v1alpha1.GrantSubject) error {
+func (g *grant) addSubject(place int, s v1alpha1.GrantSubject) error {
 	namespace := string(s.Namespace)
 	switch {
 	case (s.Name != "") == (s.Selector != nil):
 		return errors.New("exactly one of name and selector must be set")
 	case s.Selector == nil:
-		g.names[types.NamespacedName{Namespace: namespace, Name: string(s.Name)}] = struct{}{}
+		key := types.NamespacedName{Namespace: namespace, Name: string(s.Name)}
+		if _, named := g.names[key]; !named {
+			g.names[key] = place
+		}
 		return nil
 	}
-	selector, err := compileSelector(s.Selector)
+	compiled, err := compileSelector(s.Selector)
 	if err != nil {
 		return fmt.Errorf("selector: %w", err)
 	}
-	g.selectors[namespace] = append(g.selectors[namespace], selector)
+	g.selectors[namespace] = append(g.selectors[namespace], selector{compiled, place})
 	return nil
 }
 
@@ -122,18 +136,47 @@ func (g *grant) unlink(x *Index) {
 
 // selects says whether one of the grant's selectors matches the client.
 func (g *grant) selects(c *client) bool {
-	return slices.ContainsFunc(g.selectors[c.key.Namespace], func(s labels.Selector) bool { return s.Matches(c.labels) })
+	return slices.ContainsFunc(g.selectors[c.key.Namespace], func(s selector) bool { return s.Matches(c.labels) })
 }
 
-// gives says whether the scope is among those that the grant names.
-func (g *grant) gives(scope string) bool {
-	_, found := slices.BinarySearch(g.scopes, scope)
-	return found
+// subject is the place of the first subject that matches the client, which one of them does.
+func (g *grant) subject(c *client) int {
+	place, named := g.names[c.key]
+	for _, s := range g.selectors[c.key.Namespace] {
+		if (!named || s.subject < place) && s.Matches(c.labels) {
+			return s.subject
+		}
+	}
+	return place
+}
+
+// gives reports whether the grant gives the scope, and by which of its roles, "" if by none.
+func (g *grant) gives(a *apiResource, wanted readScope) (role string, ok bool) {
+	if g.scopes.gives(a.syntax, wanted) {
+		return "", true
+	}
+	for _, role := range g.roles {
+		if a.roles[role].gives(a.syntax, wanted) {
+			return role, true
+		}
+	}
+	return "", false
+}
+
+// sets are the scopes that the grant gives: those it names, and those of its roles.
+func (g *grant) sets(a *apiResource) []scopeSet {
+	out := []scopeSet{g.scopes}
+	for _, role := range g.roles {
+		out = append(out, a.roles[role])
+	}
+	return out
 }
 
 // activity is ReasonActive, or the reason why the grant gives nothing now.
 func (g *grant) activity(now time.Time) string {
 	switch {
+	case len(g.invalidConditions) > 0: // what a condition would refuse is not known
+		return v1alpha1.ReasonInvalidExpression
 	case g.suspended:
 		return v1alpha1.ReasonSuspended
 	case now.Before(g.notBefore):
@@ -147,7 +190,7 @@ func (g *grant) activity(now time.Time) string {
 // nextActivity is the next instant at which activity changes, zero if it never does.
 func (g *grant) nextActivity(now time.Time) time.Time {
 	switch {
-	case g.suspended:
+	case g.suspended, len(g.invalidConditions) > 0:
 		return time.Time{}
 	case now.Before(g.notBefore):
 		return g.notBefore
@@ -155,6 +198,14 @@ func (g *grant) nextActivity(now time.Time) time.Time {
 		return g.expiresAt
 	}
 	return time.Time{}
+}
+
+// nextActivity is the next instant at which the activity of one of the grants changes, zero if none ever does.
+func nextActivity(grants []*grant, now time.Time) (next time.Time) {
+	for _, g := range grants {
+		next = earlier(next, g.nextActivity(now))
+	}
+	return next
 }
 
 // grantsFor lists the grants of one API that match the client, active or not, sorted.

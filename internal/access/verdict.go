@@ -32,6 +32,16 @@ func notOK(reason, message string, args ...any) Finding {
 // ApiResourceVerdict is what an ApiResource's status should say.
 type ApiResourceVerdict struct {
 	Accepted, ResolvedRefs Finding
+	// Pending counts the clients that wish for what they do not have, by namespace, sorted.
+	Pending []Pending
+	// NextChange is the next instant at which time alone may change this verdict; zero: never.
+	NextChange time.Time
+}
+
+// Fit reports whether tokens can be issued for the ApiResource.
+func (v ApiResourceVerdict) Fit() bool {
+	_, unfit := v.problem()
+	return !unfit
 }
 
 // problem is the first reason why the ApiResource can have no tokens, if there is one.
@@ -39,29 +49,39 @@ func (v ApiResourceVerdict) problem() (Finding, bool) {
 	if !v.Accepted.OK {
 		return v.Accepted, true
 	}
-	return v.ResolvedRefs, !v.ResolvedRefs.OK
+	// A role that names a scope too many gives the others all the same.
+	return v.ResolvedRefs, !v.ResolvedRefs.OK && v.ResolvedRefs.Reason != v1alpha1.ReasonUnknownScope
 }
 
 // ApiResourceVerdict judges an ApiResource; false if it is gone.
-func (x *Index) ApiResourceVerdict(key types.NamespacedName) (ApiResourceVerdict, bool) {
+func (x *Index) ApiResourceVerdict(key types.NamespacedName, now time.Time) (ApiResourceVerdict, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	a := live(x, x.apis, key)
 	if a == nil {
 		return ApiResourceVerdict{}, false
 	}
-	return x.apiVerdict(a), true
+	v := x.apiFitness(a)
+	v.Pending, v.NextChange = x.pending(a, now)
+	return v, true
 }
 
-func (x *Index) apiVerdict(a *apiResource) ApiResourceVerdict {
+// apiFitness is the part of the verdict that decides whether there can be tokens.
+func (x *Index) apiFitness(a *apiResource) ApiResourceVerdict {
 	v := ApiResourceVerdict{Accepted: okAccepted, ResolvedRefs: okResolvedRefs}
 	issuer := x.issuers[a.audience.issuer]
 	if issuer == nil {
 		v.ResolvedRefs = issuerNotFound(a.audience.issuer)
+	} else if len(a.unknownScope) > 0 {
+		v.ResolvedRefs = notOK(v1alpha1.ReasonUnknownScope, "spec.roles names what spec.scopes does not declare: %s; declare "+
+			"it, or take it out of the role", some(a.unknownScope, ", "))
 	}
-	switch holder := x.holder(a.audience); {
-	case issuer != nil && a.audience.identifier == issuer.URL:
-		v.Accepted = notOK(v1alpha1.ReasonIdentifierInvalid, "spec.identifier is the URL of TokenIssuer %q itself: a token "+
+	reserved, holder := x.mayClaim(a), x.holder(a.audience)
+	switch {
+	case reserved != nil:
+		v.Accepted = notOK(v1alpha1.ReasonIdentifierReserved, "spec.identifier %q: %v", a.audience.identifier, reserved)
+	case issuer != nil && posesAsIssuer(a.audience.identifier, issuer.URL):
+		v.Accepted = notOK(v1alpha1.ReasonIdentifierInvalid, "spec.identifier is a URL of TokenIssuer %q itself: a token "+
 			"for it could be taken for a client's assertion; use an identifier of the API's own", issuer.Name)
 	case holder != a:
 		v.Accepted = notOK(v1alpha1.ReasonConflicted, "The identifier %q belongs to the older ApiResource %s of TokenIssuer "+
@@ -70,6 +90,8 @@ func (x *Index) apiVerdict(a *apiResource) ApiResourceVerdict {
 	case issuer != nil && a.algorithm != "" && !slices.Contains(issuer.Algorithms, a.algorithm):
 		v.Accepted = notOK(v1alpha1.ReasonUnsupportedAlgorithm, "TokenIssuer %q does not sign with %s: use one of %v in "+
 			"spec.token.signingAlgorithm, or none", issuer.Name, a.algorithm, issuer.Algorithms)
+	case len(a.invalid) > 0:
+		v.Accepted = notOK(v1alpha1.ReasonInvalidExpression, "%s", some(a.invalid, "; "))
 	}
 	return v
 }
@@ -95,12 +117,16 @@ func (x *Index) GrantVerdict(key types.NamespacedName, now time.Time) (GrantVerd
 	v := GrantVerdict{
 		Accepted: okAccepted, ResolvedRefs: x.grantRefs(g, api), Active: okActive, NextChange: g.nextActivity(now),
 	}
-	if len(g.invalidSubjects) > 0 {
+	switch {
+	case len(g.invalidConditions) > 0:
+		v.Accepted = notOK(v1alpha1.ReasonInvalidExpression, "%s", some(g.invalidConditions, "; "))
+	case len(g.invalidSubjects) > 0:
 		v.Accepted = notOK(v1alpha1.ReasonInvalidSelector, "%s", some(g.invalidSubjects, "; "))
 	}
 	noSubject := len(g.names) == 0 && len(g.selectors) == 0
-	// With unknown scopes the API is there and fit, so that the known ones are granted all the same.
-	someScope := v.ResolvedRefs.Reason == v1alpha1.ReasonUnknownScope && len(effectiveScopes(api, []*grant{g})) > 0
+	// With unknown scopes or roles the API is there and fit, so that the known ones are granted all the same.
+	unknown := v.ResolvedRefs.Reason == v1alpha1.ReasonUnknownScope || v.ResolvedRefs.Reason == v1alpha1.ReasonUnknownRole
+	someScope := unknown && len(effectiveScopes(api, []*grant{g})) > 0
 	switch reason := g.activity(now); {
 	case reason != v1alpha1.ReasonActive:
 		v.Active = notOK(reason, "The grant is %s", g.activityMessage(now))
@@ -125,15 +151,22 @@ func (x *Index) grantRefs(g *grant, api *apiResource) Finding {
 		return notOK(v1alpha1.ReasonApiResourceNotFound, "There is no ApiResource %q in namespace %q: create it, or name "+
 			"another of this namespace in spec.apiResourceRef", g.api.Name, g.api.Namespace)
 	}
-	if p, unfit := x.apiVerdict(api).problem(); unfit {
+	if p, unfit := x.apiFitness(api).problem(); unfit {
 		return notOK(v1alpha1.ReasonApiResourceNotAccepted, "ApiResource %q can have no tokens: %s: %s",
 			g.api.Name, p.Reason, p.Message)
 	}
 	var unknown []string
-	for _, scope := range g.scopes {
-		if !api.declares(scope) {
-			unknown = append(unknown, strconv.Quote(scope))
+	for _, role := range g.roles {
+		if _, ok := api.roles[role]; !ok {
+			unknown = append(unknown, strconv.Quote(role))
 		}
+	}
+	if len(unknown) > 0 {
+		return notOK(v1alpha1.ReasonUnknownRole, "ApiResource %q has no role %s: add them there in spec.roles, or take them "+
+			"out of this grant", g.api.Name, some(unknown, ", "))
+	}
+	for _, name := range api.undeclared(g.scopes) {
+		unknown = append(unknown, strconv.Quote(name))
 	}
 	if len(unknown) > 0 {
 		return notOK(v1alpha1.ReasonUnknownScope, "ApiResource %q does not declare %s: declare them there in spec.scopes, or "+
@@ -145,6 +178,8 @@ func (x *Index) grantRefs(g *grant, api *apiResource) Finding {
 // activityMessage completes "the grant is".
 func (g *grant) activityMessage(now time.Time) string {
 	switch g.activity(now) {
+	case v1alpha1.ReasonInvalidExpression:
+		return "without effect, since one of its conditions is invalid"
 	case v1alpha1.ReasonSuspended:
 		return "suspended"
 	case v1alpha1.ReasonNotYetActive:
@@ -157,9 +192,11 @@ func (g *grant) activityMessage(now time.Time) string {
 
 // ClientVerdict is what an M2MClient's status should say about what it may have.
 type ClientVerdict struct {
-	ResolvedRefs Finding
+	Accepted, ResolvedRefs Finding
 	// Access that the client has now, sorted by audience; none while it is suspended.
 	Access []Access
+	// Wishes says what has become of each of spec.requests, in their order.
+	Wishes []WishVerdict
 	// NextChange is the next instant at which time alone may change this verdict, which stays as it is until then;
 	// zero: never.
 	NextChange time.Time
@@ -180,34 +217,62 @@ func (x *Index) ClientVerdict(key types.NamespacedName, now time.Time) (ClientVe
 	if c == nil {
 		return ClientVerdict{}, false
 	}
-	v := ClientVerdict{ResolvedRefs: okResolvedRefs}
+	v := ClientVerdict{Accepted: x.clientAcceptance(c), ResolvedRefs: okResolvedRefs}
 	if x.issuers[c.issuer] == nil {
 		v.ResolvedRefs = issuerNotFound(c.issuer)
+	}
+	for _, w := range c.wishes {
+		wish, changes := x.judge(c, w, now)
+		v.Wishes, v.NextChange = append(v.Wishes, wish), earlier(v.NextChange, changes)
 	}
 	if c.suspended {
 		return v, true
 	}
-	byAPI := map[*apiResource][]*grant{}
-	for _, g := range x.grantsMatching(c) {
-		if api := live(x, x.apis, g.api); api != nil && api.audience.issuer == c.issuer {
-			byAPI[api] = append(byAPI[api], g)
-		}
-	}
-	for api, grants := range byAPI {
-		if _, unfit := x.apiVerdict(api).problem(); unfit {
+	for api, grants := range x.reachable(c) {
+		if !x.apiFitness(api).Fit() {
 			continue
 		}
-		for _, g := range grants {
-			v.NextChange = earlier(v.NextChange, g.nextActivity(now))
-		}
-		active, _ := split(grants, now)
-		if scopes := effectiveScopes(api, active); len(scopes) > 0 {
-			v.Access = append(v.Access, Access{ApiResource: api.key, Audience: api.audience.identifier, Scopes: scopes})
+		v.NextChange = earlier(v.NextChange, nextActivity(grants, now))
+		d := decide(parties{x.issuers[c.issuer], c, api}, grants, Request{Standing: true}, now)
+		if d.Outcome == OutcomeGranted {
+			v.Access = append(v.Access, Access{ApiResource: api.key, Audience: api.audience.identifier, Scopes: names(d.Granted)})
 		}
 	}
 	// No two have the same audience: one ApiResource holds it, and only of the client's issuer.
 	slices.SortFunc(v.Access, func(a, b Access) int { return cmp.Compare(a.Audience, b.Audience) })
 	return v, true
+}
+
+// reachable are the ApiResources of the client's issuer that may give it something, with the grants that match it.
+func (x *Index) reachable(c *client) map[*apiResource][]*grant {
+	out := map[*apiResource][]*grant{}
+	for _, g := range x.grantsMatching(c) {
+		if api := live(x, x.apis, g.api); api != nil && api.audience.issuer == c.issuer {
+			out[api] = append(out[api], g)
+		}
+	}
+	for api := range x.open[c.issuer] {
+		if _, granted := out[api]; !granted && !x.gone(api.key.Namespace) {
+			out[api] = nil
+		}
+	}
+	return out
+}
+
+// clientAcceptance judges how the client wants to prove itself. What is unfit proves nothing, and leaves the other
+// methods as they are.
+func (x *Index) clientAcceptance(c *client) Finding {
+	if c.invalidKeys != nil {
+		return notOK(v1alpha1.ReasonJWKSInvalid, "No assertion is accepted before every key is fit: %v", c.invalidKeys)
+	}
+	if c.account == (serviceAccount{}) {
+		return okAccepted
+	}
+	if holder := x.accounts.holder(c.account, x); holder != c {
+		return notOK(v1alpha1.ReasonConflicted, "ServiceAccount %q belongs to the older M2MClient %q of TokenIssuer %q: name "+
+			"another one in spec.serviceAccountName, or have the older one deleted", c.account.account.Name, holder.key.Name, c.issuer)
+	}
+	return okAccepted
 }
 
 func issuerNotFound(name string) Finding {

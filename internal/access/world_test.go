@@ -3,6 +3,7 @@ package access_test
 import (
 	"fmt"
 	"math/rand"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -22,7 +23,9 @@ var (
 	clientNames = []string{"x", "y", "x.y"}
 	issuers     = []string{"default", "edge"}
 	identifiers = []string{"https://one.example.com", "https://two.example.com", "https://edge.example.com"}
-	scopes      = []string{"read", "write", "purge"}
+	scopes      = []string{"read", "write", "purge", "*", "read:1:write", "write:1:*"}
+	roles       = []string{"clerk", "boss"}
+	sources     = []netip.Addr{{}, netip.MustParseAddr("192.0.2.1")}
 	algorithms  = []v1alpha1.SigningAlgorithm{v1alpha1.ES256, v1alpha1.RS256}
 )
 
@@ -127,6 +130,20 @@ func randomObject(r *rand.Rand) metav1.Object {
 			IssuerRef: ref, Suspend: r.Intn(6) == 0, DefaultAudience: pick(r, append(slices.Clone(identifiers), "")),
 			TokenLifetime: maybe(r, metav1.Duration{Duration: time.Minute}),
 		}}
+		if r.Intn(4) > 0 {
+			client.Spec.ServiceAccountName = pick(r, names)
+			client.Spec.Authentication = pick(r, [][]v1alpha1.AuthenticationMethod{
+				{v1alpha1.AuthenticateByServiceAccount}, {v1alpha1.AuthenticateByServiceAccount, v1alpha1.AuthenticateBySecret}, nil,
+			})
+		}
+		for range max(0, r.Intn(5)-2) {
+			client.Spec.Requests = append(client.Spec.Requests, v1alpha1.AccessRequest{
+				ApiResource: v1alpha1.NamespacedReference{
+					Namespace: v1alpha1.NamespaceName(pick(r, namespaces)), Name: v1alpha1.ObjectName(pick(r, names)),
+				},
+				Scopes: append(scopeNames(subset(r, scopes)), "read"),
+			})
+		}
 		for _, id := range subset(r, names) {
 			client.Status.Credentials = append(client.Status.Credentials, v1alpha1.CredentialStatus{
 				ID: id, ExpiryTime: maybe(r, metav1.Time{Time: hour(r.Intn(instants))}),
@@ -144,7 +161,33 @@ func randomIssuer(r *rand.Rand) *v1alpha1.TokenIssuer {
 	if r.Intn(4) == 0 {
 		issuer.Spec.URL = "https://edge.example.com" // also an identifier
 	}
+	for _, prefix := range subset(r, []string{"https://one.", "https://", "https://one.example"}) {
+		if r.Intn(4) == 0 {
+			issuer.Spec.Identifiers.Reserved = append(issuer.Spec.Identifiers.Reserved, v1alpha1.ReservedIdentifiers{
+				Prefix: prefix, Namespaces: []v1alpha1.NamespaceName{v1alpha1.NamespaceName(pick(r, namespaces))},
+			})
+		}
+	}
+	if r.Intn(12) == 0 {
+		issuer.Spec.Identifiers.Others = v1alpha1.OtherIdentifiersDeny
+	}
 	return issuer
+}
+
+func randomConditions(r *rand.Rand) []v1alpha1.PolicyCondition {
+	var out []v1alpha1.PolicyCondition
+	for range max(0, r.Intn(7)-4) {
+		out = append(out, v1alpha1.PolicyCondition{Expression: v1alpha1.Expression(pick(r, expressions).text), Message: "no"})
+	}
+	return out
+}
+
+func scopeNames(names []string) []v1alpha1.ScopeName {
+	var out []v1alpha1.ScopeName
+	for _, name := range names {
+		out = append(out, v1alpha1.ScopeName(name))
+	}
+	return out
 }
 
 func randomAPI(r *rand.Rand, meta metav1.ObjectMeta, ref v1alpha1.TokenIssuerReference) *v1alpha1.ApiResource {
@@ -152,6 +195,22 @@ func randomAPI(r *rand.Rand, meta metav1.ObjectMeta, ref v1alpha1.TokenIssuerRef
 	api.Spec.IssuerRef, api.Spec.Identifier = ref, pick(r, identifiers)
 	for _, scope := range subset(r, scopes) {
 		api.Spec.Scopes = append(api.Spec.Scopes, v1alpha1.ApiScope{Name: v1alpha1.ScopeName(scope)})
+	}
+	if r.Intn(3) == 0 {
+		api.Spec.ScopeSyntax = v1alpha1.ScopeSyntaxHierarchical
+	}
+	if r.Intn(6) == 0 {
+		api.Spec.Authorization = v1alpha1.AuthorizationAnyClient
+	}
+	if r.Intn(4) == 0 {
+		api.Spec.PartialGrants = v1alpha1.PartialGrantsRefuse
+	}
+	for _, role := range subset(r, roles) {
+		api.Spec.Roles = append(api.Spec.Roles, v1alpha1.ApiRole{Name: v1alpha1.RoleName(role), Scopes: scopeNames(subset(r, scopes))})
+	}
+	api.Spec.Rules = randomConditions(r)
+	if r.Intn(8) == 0 {
+		api.Spec.Claims = []v1alpha1.ApiClaim{{Name: "colour", Expression: v1alpha1.Expression(pick(r, []string{"scopes", "client.labels['absent']", "("}))}}
 	}
 	api.Spec.Token.Lifetime = maybe(r, metav1.Duration{Duration: 3 * time.Minute})
 	if r.Intn(3) == 0 {
@@ -168,9 +227,13 @@ func randomGrant(r *rand.Rand, meta metav1.ObjectMeta) *v1alpha1.ScopeGrant {
 		NotBefore:      maybe(r, metav1.Time{Time: hour(r.Intn(instants))}),
 		ExpiresAt:      maybe(r, metav1.Time{Time: hour(r.Intn(instants))}),
 	}}
-	for _, scope := range subset(r, scopes) {
-		grant.Spec.Scopes = append(grant.Spec.Scopes, v1alpha1.ScopeName(scope))
+	grant.Spec.Scopes = scopeNames(subset(r, scopes))
+	for _, role := range subset(r, append(slices.Clone(roles), "nobody")) {
+		if r.Intn(2) == 0 {
+			grant.Spec.Roles = append(grant.Spec.Roles, v1alpha1.RoleName(role))
+		}
 	}
+	grant.Spec.Conditions = randomConditions(r)
 	for range r.Intn(5) {
 		subject := v1alpha1.GrantSubject{Namespace: v1alpha1.NamespaceName(pick(r, namespaces))}
 		switch r.Intn(6) {
@@ -197,10 +260,15 @@ func requests() []access.Request {
 		for _, ns := range namespaces {
 			for _, name := range clientNames {
 				for _, identifier := range append(slices.Clone(identifiers), "") {
-					for _, asked := range [][]string{nil, {"write", "read", "unknown", "read"}, {"purge"}} {
-						out = append(out, access.Request{
-							Issuer: issuer, ClientID: ns + "." + name, Audience: identifier, Scopes: asked,
-						})
+					for _, asked := range [][]string{
+						nil, {"write", "read", "unknown", "read"}, {"purge"}, {"read:1:write", "write:1", "*:*", "write:2:*", "a:b:c:d"},
+					} {
+						for i, source := range sources {
+							out = append(out, access.Request{
+								Issuer: issuer, ClientID: ns + "." + name, Audience: identifier, Scopes: asked, Source: source,
+								Standing: i == 0 && name == "y",
+							})
+						}
 					}
 				}
 			}
@@ -220,7 +288,7 @@ func verdicts(x *access.Index, now time.Time) map[access.Ref]string {
 	for _, ns := range namespaces {
 		for _, name := range []string{"x", "y", "x.y", "g0", "g1", "g2", "g3", "g4", "g5"} {
 			key := keyed(ns, name)
-			api, ok := x.ApiResourceVerdict(key)
+			api, ok := x.ApiResourceVerdict(key, now)
 			add(access.KindApiResource, key, api, ok)
 			grant, ok := x.GrantVerdict(key, now)
 			add(access.KindScopeGrant, key, grant, ok)
@@ -248,6 +316,12 @@ func everything(x *access.Index, now time.Time) []string {
 		for _, name := range clientNames {
 			client, ok := x.Client(ns + "." + name)
 			out = append(out, fmt.Sprintf("client %s.%s: %v %+v", ns, name, ok, client))
+		}
+		for _, account := range names {
+			for _, issuer := range issuers {
+				client, ok := x.ClientByServiceAccount(issuer, ns, account)
+				out = append(out, fmt.Sprintf("ServiceAccount %s/%s at %s: %v %+v", ns, account, issuer, ok, client))
+			}
 		}
 	}
 	slices.Sort(out)

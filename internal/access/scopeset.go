@@ -1,0 +1,57 @@
+package access
+
+import (
+	"slices"
+
+	"github.com/m2m-operator/m2m-operator/internal/scope"
+)
+
+// scopeSet is what somebody declares or gives. Who gives need not know in which syntax the API's scopes are read, so a
+// set is ready for either.
+type scopeSet struct {
+	names []string     // sorted
+	items []scope.Item // the names in the hierarchical syntax, but for those that are malformed in it
+}
+
+func newScopeSet[S ~string](names []S) scopeSet {
+	var out scopeSet
+	for _, name := range names {
+		out.names = append(out.names, string(name))
+	}
+	slices.Sort(out.names)
+	out.names = slices.Compact(out.names)
+	for _, name := range out.names {
+		if item, err := scope.Parse(scope.Hierarchical, name); err == nil {
+			out.items = append(out.items, item)
+		}
+	}
+	return out
+}
+
+// readScope is a scope as the syntax of an API has it.
+type readScope struct {
+	name      string
+	item      scope.Item
+	malformed bool
+}
+
+// gives reports whether whoever has the set may have the scope.
+func (s scopeSet) gives(syntax scope.Syntax, wanted readScope) bool {
+	if syntax == scope.Exact {
+		return s.has(wanted.name)
+	}
+	return !wanted.malformed && slices.ContainsFunc(s.items, func(i scope.Item) bool { return i.Covers(wanted.item) })
+}
+
+// declares reports whether an API that declares the set knows the scope.
+func (s scopeSet) declares(syntax scope.Syntax, wanted readScope) bool {
+	if syntax == scope.Exact {
+		return s.has(wanted.name)
+	}
+	return !wanted.malformed && slices.ContainsFunc(s.items, func(i scope.Item) bool { return i.Declares(wanted.item) })
+}
+
+func (s scopeSet) has(name string) bool {
+	_, found := slices.BinarySearch(s.names, name)
+	return found
+}
