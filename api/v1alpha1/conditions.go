@@ -4,12 +4,13 @@ package v1alpha1
 const (
 	// ConditionAccepted says whether the object, as written, is one that the operator can act on.
 	//
-	// True: Accepted. False: Conflicted, UnsupportedAlgorithm, IdentifierInvalid, InvalidSelector. Unknown: Pending.
+	// True: Accepted. False: Conflicted, UnsupportedAlgorithm, IdentifierInvalid, IdentifierReserved, InvalidExpression,
+	// InvalidSelector, JWKSInvalid. Unknown: Pending.
 	ConditionAccepted = "Accepted"
 
 	// ConditionResolvedRefs says whether everything that the object names exists and can be used.
 	//
-	// True: ResolvedRefs. False: IssuerNotFound, ApiResourceNotFound, ApiResourceNotAccepted, UnknownScope,
+	// True: ResolvedRefs. False: IssuerNotFound, ApiResourceNotFound, ApiResourceNotAccepted, UnknownScope, UnknownRole,
 	// TLSSecretNotFound, TLSSecretInvalid. Unknown: Pending.
 	ConditionResolvedRefs = "ResolvedRefs"
 
@@ -71,14 +72,21 @@ const (
 	// ReasonExpired: spec.expiresAt has passed.
 	ReasonExpired = "Expired"
 
-	// ReasonConflicted: an older ApiResource of the same TokenIssuer has the same identifier.
+	// ReasonConflicted: an older ApiResource of the same TokenIssuer has the same identifier, or an older M2MClient the
+	// same ServiceAccount.
 	ReasonConflicted = "Conflicted"
 	// ReasonUnsupportedAlgorithm: spec.token.signingAlgorithm is not among the TokenIssuer's algorithms.
 	ReasonUnsupportedAlgorithm = "UnsupportedAlgorithm"
-	// ReasonIdentifierInvalid: spec.identifier is the issuer's own URL.
+	// ReasonIdentifierInvalid: spec.identifier is the URL of the issuer itself or of its token endpoint, in some spelling.
 	ReasonIdentifierInvalid = "IdentifierInvalid"
+	// ReasonIdentifierReserved: the TokenIssuer reserves spec.identifier for other namespaces.
+	ReasonIdentifierReserved = "IdentifierReserved"
+	// ReasonInvalidExpression: an expression does not compile, or may cost too much.
+	ReasonInvalidExpression = "InvalidExpression"
 	// ReasonInvalidSelector: a subject's selector is not a valid label selector.
 	ReasonInvalidSelector = "InvalidSelector"
+	// ReasonJWKSInvalid: one of spec.jwks' keys is weak, broken, or not to be told from another.
+	ReasonJWKSInvalid = "JWKSInvalid"
 	// ReasonIssuerNotFound: spec.issuerRef names a TokenIssuer that does not exist.
 	ReasonIssuerNotFound = "IssuerNotFound"
 	// ReasonIssuerNotReady: the TokenIssuer exists but has no pepper, keys or certificate yet.
@@ -87,8 +95,10 @@ const (
 	ReasonApiResourceNotFound = "ApiResourceNotFound"
 	// ReasonApiResourceNotAccepted: the ApiResource exists but is not accepted itself.
 	ReasonApiResourceNotAccepted = "ApiResourceNotAccepted"
-	// ReasonUnknownScope: a granted scope is not declared by the ApiResource.
+	// ReasonUnknownScope: a scope of a grant, or of a role, is not declared by the ApiResource.
 	ReasonUnknownScope = "UnknownScope"
+	// ReasonUnknownRole: the ApiResource has no role of the name.
+	ReasonUnknownRole = "UnknownRole"
 	// ReasonTLSSecretNotFound: spec.tls.secretName names no Secret in the install namespace.
 	ReasonTLSSecretNotFound = "TLSSecretNotFound"
 	// ReasonTLSSecretInvalid: the Secret of spec.tls.secretName holds no usable certificate and key.
@@ -116,6 +126,9 @@ const (
 	ReasonCredentialCreated = "CredentialCreated"
 	// ReasonCredentialReplaced is the event reason for a new credential after the Secret was deleted or edited.
 	ReasonCredentialReplaced = "CredentialReplaced"
+	// ReasonCredentialRemoved is the event reason for a Secret that was deleted when ClientSecret was taken out of
+	// spec.authentication.
+	ReasonCredentialRemoved = "CredentialRemoved"
 	// ReasonSigningKeyCreated is the event reason for a new signing key.
 	ReasonSigningKeyCreated = "SigningKeyCreated"
 	// ReasonSigningKeyLost is the event reason for a signing key whose private half is gone.

@@ -33,7 +33,7 @@ var faces = map[string]face{
 	"ApiResource": {
 		shortName: "apires",
 		columns:   []string{"Ready", "Identifier", "Age"},
-		wide:      []string{"Issuer", "Message"},
+		wide:      []string{"Issuer", "Pending", "Message"},
 		fields:    map[string]string{"spec.issuerRef.name": "default", "spec.identifier": "https://courses.example.com/api"},
 	},
 	"M2MClient": {

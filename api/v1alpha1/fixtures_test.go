@@ -2,6 +2,11 @@ package v1alpha1_test
 
 import "strings"
 
+// publishedModulus is of the key of RFC 7517 appendix A.1, from where the fixture's EC key is too.
+const publishedModulus = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3" +
+	"oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5" +
+	"hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"
+
 // fixtures are valid objects that use every field, without their names.
 var fixtures = map[string]string{
 	"TokenIssuer": `
@@ -10,6 +15,11 @@ spec:
   signing: {algorithms: [ES256, RS256]}
   tokens: {defaultLifetime: 1h, maxLifetime: 24h}
   tls: {secretName: tokens.example.com}
+  identifiers:
+    reserved: [{prefix: "https://pay.example.com/", namespaces: [payments]}]
+    others: Allow
+  trustedProxies: [10.0.0.0/8, "2001:db8::/32"]
+  revokeTokensIssuedBefore: "2026-06-01T00:00:00Z"
   deployment:
     replicas: 3
     resources: {requests: {cpu: 100m}, limits: {memory: 1Gi}}
@@ -29,6 +39,14 @@ spec:
   scopes:
   - {name: "courses:read", description: Read courses}
   - {name: "courses:publish"}
+  scopeSyntax: Exact
+  authorization: Required
+  partialGrants: Allow
+  roles:
+  - {name: publisher, description: Publishes courses, scopes: ["courses:read", "courses:publish"]}
+  - {name: reader, scopes: ["courses:read"]}
+  rules: [{expression: "client.namespace != 'sandbox'", message: sandbox may not call this API}]
+  claims: [{name: scp, expression: scopes}, {name: gty, expression: "'client-credentials'"}]
   token: {lifetime: 15m, signingAlgorithm: RS256}
 `,
 	"M2MClient": `
@@ -39,6 +57,21 @@ spec:
   suspend: false
   tokenLifetime: 10m
   defaultAudience: https://courses.example.com/api
+  authentication: [ClientSecret, PrivateKeyJWT, ServiceAccount]
+  jwks:
+    keys:
+    - kty: EC
+      kid: "2026"
+      alg: ES256
+      use: sig
+      key_ops: [verify]
+      crv: P-256
+      x: MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4
+      "y": 4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM
+    - {kty: RSA, e: AQAB, "n": "` + publishedModulus + `"}
+  serviceAccountName: publisher
+  revokeTokensIssuedBefore: "2026-06-01T00:00:00Z"
+  requests: [{apiResource: {namespace: courses, name: course-api}, scopes: ["courses:publish"]}]
   credential: {secretName: publisher-credentials}
 `,
 	"ScopeGrant": `
@@ -51,6 +84,8 @@ spec:
       matchExpressions: [{key: site, operator: In, values: [north, south]}]
   - {namespace: jobs, name: publisher}
   scopes: ["courses:read", "courses:publish"]
+  roles: [publisher]
+  conditions: [{expression: "request.source != ''", message: only from somewhere}]
   notBefore: "2026-01-01T00:00:00Z"
   expiresAt: "2027-01-01T00:00:00Z"
   suspend: false

@@ -13,7 +13,7 @@ type JSONWebKeySet struct {
 
 // JSONWebKey is a public key as a JWK (RFC 7517 section 4, RFC 7518 section 6, RFC 8037 section 2).
 // +kubebuilder:validation:XValidation:rule="!has(self.d) && !has(self.p) && !has(self.q) && !has(self.dp) && !has(self.dq) && !has(self.qi) && !has(self.oth) && !has(self.k)",message="must be a public key: take the private members out, and make a new key pair, for this one is no secret any more"
-// +kubebuilder:validation:XValidation:rule="self.kty == 'RSA' ? has(self.n) && has(self.e) : has(self.crv) && has(self.x) && (self.kty == 'OKP' || has(self.y))",message="must be whole: n and e for RSA; crv, x and y for EC; crv and x for OKP"
+// +kubebuilder:validation:XValidation:rule="self.kty == 'RSA' ? has(self.n) && has(self.e) : has(self.crv) && has(self.x) && (self.kty == 'OKP' || has(self.y))",message="must be whole: n and e for RSA; crv, x and y for EC; crv and x for OKP. YAML takes y and n for true and false: quote them"
 // +kubebuilder:validation:XValidation:rule="!has(self.crv) || (self.kty == 'EC' && self.crv in ['P-256', 'P-384']) || (self.kty == 'OKP' && self.crv == 'Ed25519')",message="must be on P-256 or P-384 (EC), or Ed25519 (OKP)"
 // +kubebuilder:validation:XValidation:rule="!has(self.alg) || (self.kty == 'RSA' && self.alg in ['RS256', 'PS256']) || (self.kty == 'OKP' && self.alg == 'EdDSA') || (has(self.crv) && self.crv == 'P-256' && self.alg == 'ES256') || (has(self.crv) && self.crv == 'P-384' && self.alg == 'ES384')",message="must have the alg of its type: RS256 or PS256 for RSA, ES256 for P-256, ES384 for P-384, EdDSA for Ed25519"
 // +kubebuilder:validation:XValidation:rule="!has(self.e) || self.e == 'AQAB'",message="must have the public exponent 65537 (AQAB)"

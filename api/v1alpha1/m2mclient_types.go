@@ -50,7 +50,8 @@ type M2MClientSpec struct {
 	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9+.-]*:([A-Za-z0-9._~:/?\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+$`
 	DefaultAudience string `json:"defaultAudience,omitempty"`
 
-	// authentication lists the ways in which the client may prove who it is, any one of which is enough.
+	// authentication lists the ways in which the client may prove who it is, any one of which is enough. A Secret is made
+	// only where ClientSecret is among them, and deleted when that is taken out. For the others there is a ConfigMap.
 	// +optional
 	// +listType=set
 	// +kubebuilder:default={"ClientSecret"}
@@ -70,6 +71,12 @@ type M2MClientSpec struct {
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 
+	// requests are wishes for scopes, shown to the owners of the APIs. They grant nothing.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Requests []AccessRequest `json:"requests,omitempty"`
+
 	// credential says where the client's secret is kept.
 	// +optional
 	Credential M2MClientCredential `json:"credential,omitzero"`
@@ -83,6 +90,51 @@ type M2MClientSpec struct {
 	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9999-01-01T00:00:00Z')",message="must be between the years 1970 and 9999"
 	RevokeTokensIssuedBefore *metav1.Time `json:"revokeTokensIssuedBefore,omitempty"`
+}
+
+// AccessRequest is a wish for scopes of an API.
+type AccessRequest struct {
+	// apiResource that has the scopes.
+	// +required
+	ApiResource NamespacedReference `json:"apiResource,omitzero"`
+
+	// scopes that are wished for.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Scopes []ScopeName `json:"scopes,omitempty"`
+}
+
+// AccessRequestState is what has become of a wish for scopes.
+// +kubebuilder:validation:Enum=Granted;Partial;Pending
+type AccessRequestState string
+
+// What may become of a wish.
+const (
+	// AccessRequestGranted: the client has all the scopes.
+	AccessRequestGranted AccessRequestState = "Granted"
+	// AccessRequestPartial: it has some of them.
+	AccessRequestPartial AccessRequestState = "Partial"
+	// AccessRequestPending: it has none.
+	AccessRequestPending AccessRequestState = "Pending"
+)
+
+// AccessRequestStatus is what has become of one of spec.requests.
+type AccessRequestStatus struct {
+	// apiResource of the wish.
+	// +required
+	ApiResource NamespacedReference `json:"apiResource,omitzero"`
+
+	// state of the wish.
+	// +required
+	State AccessRequestState `json:"state,omitempty"`
+
+	// missing scopes, sorted.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Missing []ScopeName `json:"missing,omitempty"`
 }
 
 // AuthenticationMethod is a way in which a client proves who it is.
@@ -202,10 +254,16 @@ type M2MClientStatus struct {
 	// +kubebuilder:validation:MaxLength=128
 	ClientID string `json:"clientID,omitempty"`
 
-	// secretName of the Secret that holds the credential.
+	// secretName of the Secret that holds the credential. Absent: spec.authentication does not list ClientSecret.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	SecretName string `json:"secretName,omitempty"`
+
+	// configMapName of the ConfigMap that says where to ask for tokens, with the keys client_id, token_endpoint, issuer
+	// and ca.crt. Absent: spec.authentication lists ClientSecret alone.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	ConfigMapName string `json:"configMapName,omitempty"`
 
 	// credentials that issuers accept: at most one Pending, one Current and one Previous.
 	// +optional
@@ -220,6 +278,12 @@ type M2MClientStatus struct {
 	// +listMapKey=audience
 	// +kubebuilder:validation:MaxItems=32
 	Access []EffectiveAccess `json:"access,omitempty"`
+
+	// requests says what has become of each of spec.requests, in their order.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Requests []AccessRequestStatus `json:"requests,omitempty"`
 
 	// accessCount is how many APIs the client has access to, also those that are not listed.
 	// +optional
@@ -282,6 +346,9 @@ func (c *M2MClient) Authenticates(method AuthenticationMethod) bool {
 
 // ClientID is what the client authenticates as: namespace.name. Namespaces hold no dot, so no two clients share one.
 func (c *M2MClient) ClientID() string { return c.Namespace + "." + c.Name }
+
+// EndpointConfigMapName is the name of the ConfigMap that says where to ask for tokens.
+func (c *M2MClient) EndpointConfigMapName() string { return c.Name + "-endpoint" }
 
 // SecretName is the name of the credential Secret.
 func (c *M2MClient) SecretName() string {

@@ -21,7 +21,6 @@ func scopeGrantRefusals() []refusal {
 		subdomain("spec.apiResourceRef.name", 63),
 		subjectRefusals(),
 		selectorRefusals(),
-		missing("spec.scopes"),
 		[]refusal{
 			{rule: "spec.scopes minItems", example: "empty", change: set("spec.scopes", []any{})},
 			{rule: "spec.scopes maxItems", example: "513", change: set("spec.scopes", scopes)},
@@ -31,6 +30,7 @@ func scopeGrantRefusals() []refusal {
 		moment("spec.notBefore"),
 		moment("spec.expiresAt"),
 		timeBoxRefusals(),
+		grantPolicyRefusals(),
 	)
 }
 

@@ -25,7 +25,29 @@ func tokenIssuerRefusals() []refusal {
 		lifetime("spec.tokens.maxLifetime"),
 		missing("spec.tls.secretName"),
 		subdomain("spec.tls.secretName", 253),
+		trustedProxyRefusals(),
+		identifierRefusals(),
+		moment("spec.revokeTokensIssuedBefore"),
 		deploymentRefusals(),
+	)
+}
+
+func trustedProxyRefusals() []refusal {
+	const path = "spec.trustedProxies"
+	many := make([]any, 33)
+	for i := range many {
+		many[i] = fmt.Sprintf("10.0.%d.0/24", i)
+	}
+	var table []refusal
+	for _, network := range []string{"10.0.0.1", "10.0.0.0/33", "10.0.0/8", "::1", "proxy.example.com", "*", "::ffff:10.0.0.0/104"} {
+		table = append(table, refusal{rule: path + " cel: must be networks as CIDR, such as 10.0.0.0/8", example: network,
+			change: set(path, []any{"10.0.0.0/8", network})})
+	}
+	return append(table,
+		refusal{rule: path + " maxItems", example: "33", change: set(path, many)},
+		refusal{rule: path + " duplicate", example: "twice", change: set(path, []any{"10.0.0.0/8", "10.0.0.0/8"})},
+		refusal{rule: path + "[] minLength", example: "empty", change: set(path, []any{""})},
+		refusal{rule: path + "[] maxLength", example: "65 characters", change: set(path, []any{strings.Repeat("1", 65)})},
 	)
 }
 

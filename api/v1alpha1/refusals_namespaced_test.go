@@ -54,6 +54,7 @@ func apiResourceRefusals() []refusal {
 		[]refusal{{rule: "spec.token minProperties", example: "empty", change: set("spec.token", map[string]any{})}},
 		lifetime("spec.token.lifetime"),
 		refuse("spec.token.signingAlgorithm enum", "none", "HS256", "es256", ""),
+		apiPolicyRefusals(),
 	)
 }
 
@@ -74,6 +75,10 @@ func m2mClientRefusals() []refusal {
 		text("spec.description", 1024),
 		lifetime("spec.tokenLifetime"),
 		audience("spec.defaultAudience"),
+		authenticationRefusals(),
+		requestRefusals(),
+		subdomain("spec.serviceAccountName", 253),
+		moment("spec.revokeTokensIssuedBefore"),
 		[]refusal{
 			{rule: "spec.credential minProperties", example: "empty", change: set("spec.credential", map[string]any{})},
 			{rule: immutable, example: "another", before: same, change: set(secretName, "other")},

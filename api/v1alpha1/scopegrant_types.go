@@ -7,6 +7,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // The patterns of the times are narrower than the format date-time of the API server, which lets through what Go does
 // not parse: one such object would break every watch of the kind, and with it every issuer.
 // +kubebuilder:validation:XValidation:rule="!has(self.notBefore) || !has(self.expiresAt) || self.notBefore < self.expiresAt",message="must be later than notBefore",fieldPath=".expiresAt"
+// +kubebuilder:validation:XValidation:rule="has(self.scopes) || has(self.roles)",message="must name at least one scope or role"
 type ScopeGrantSpec struct {
 	// apiResourceRef names the ApiResource, always in the grant's own namespace: only an API's owner can grant.
 	// +required
@@ -20,11 +21,24 @@ type ScopeGrantSpec struct {
 	Subjects []GrantSubject `json:"subjects,omitempty"`
 
 	// scopes of the ApiResource that are granted.
-	// +required
+	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	Scopes []ScopeName `json:"scopes,omitempty"`
+
+	// roles of the ApiResource whose scopes are granted, as they are at the time of each request.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Roles []RoleName `json:"roles,omitempty"`
+
+	// conditions that a request must meet, all of them, or this grant gives it nothing.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []PolicyCondition `json:"conditions,omitempty"` //nolint:kubeapilinter // it is a spec, and says so in the words of Kubernetes IAM policies
 
 	// notBefore is when the grant begins: RFC 3339. Default: at once.
 	// +optional

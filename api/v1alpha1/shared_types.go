@@ -20,6 +20,32 @@ const (
 // +kubebuilder:validation:Pattern=`^[\x21\x23-\x5B\x5D-\x7E]+$`
 type ScopeName string
 
+// RoleName names a role of an ApiResource.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:Pattern=`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`
+type RoleName string
+
+// Expression is one in the Common Expression Language, of at most 4096 characters. What it may use is described in
+// docs/reference/expressions.md.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=4096
+type Expression string
+
+// PolicyCondition is an expression that must be true.
+type PolicyCondition struct {
+	// expression that must be true. If it is false, or fails, the request is refused.
+	// +required
+	Expression Expression `json:"expression,omitempty"`
+
+	// message for the client, if the expression is false: printable ASCII without quotes and backslashes.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^[\x20-\x21\x23-\x5B\x5D-\x7E]+$`
+	Message string `json:"message,omitempty"`
+}
+
 // NamespaceName is the name of a namespace.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=63

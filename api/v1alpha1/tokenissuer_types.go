@@ -36,6 +36,11 @@ type TokenIssuerSpec struct {
 	// +optional
 	Tokens TokenIssuerTokens `json:"tokens,omitzero"`
 
+	// identifiers says which namespaces may claim which identifiers for their ApiResources. Default: all may claim all,
+	// and of two that claim the same one the older has it.
+	// +optional
+	Identifiers TokenIssuerIdentifiers `json:"identifiers,omitzero"`
+
 	// tls names the serving certificate. Absent: the operator makes an authority and a certificate, and renews them.
 	// +optional
 	TLS *TokenIssuerTLS `json:"tls,omitempty"`
@@ -155,6 +160,50 @@ type TokenIssuerTokens struct {
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="must be between 10s and 24h"
 	MaxLifetime *metav1.Duration `json:"maxLifetime,omitempty"`
+}
+
+// TokenIssuerIdentifiers says which namespaces may claim which identifiers.
+// +kubebuilder:validation:MinProperties=1
+type TokenIssuerIdentifiers struct {
+	// reserved prefixes of identifiers. Of several that an identifier begins with, the longest holds.
+	// +optional
+	// +listType=map
+	// +listMapKey=prefix
+	// +kubebuilder:validation:MaxItems=256
+	Reserved []ReservedIdentifiers `json:"reserved,omitempty"`
+
+	// others says whether identifiers that no reserved prefix fits may be claimed. Allow: by everybody. Deny: by nobody.
+	// Default: Allow.
+	// +optional
+	Others OtherIdentifiers `json:"others,omitempty"`
+}
+
+// OtherIdentifiers says whether identifiers that are not reserved may be claimed.
+// +kubebuilder:validation:Enum=Allow;Deny
+type OtherIdentifiers string
+
+// What may become of identifiers that are not reserved.
+const (
+	OtherIdentifiersAllow OtherIdentifiers = "Allow"
+	OtherIdentifiersDeny  OtherIdentifiers = "Deny"
+)
+
+// ReservedIdentifiers keeps identifiers for the ApiResources of some namespaces.
+type ReservedIdentifiers struct {
+	// prefix of the identifiers, compared character by character. End the host name with a slash: https://pay.example
+	// is a prefix of https://pay.example.org too.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]+$`
+	Prefix string `json:"prefix,omitempty"`
+
+	// namespaces whose ApiResources may have them.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Namespaces []NamespaceName `json:"namespaces,omitempty"`
 }
 
 // TokenIssuerTLS names the serving certificate.
@@ -302,9 +351,13 @@ func (i *TokenIssuer) IssuerURL(installNamespace string) string {
 
 // Paths of a TokenIssuer's endpoints below its URL.
 const (
-	PathToken = "/oauth2/token"
-	PathJWKS  = "/oauth2/jwks"
+	PathToken         = "/oauth2/token"
+	PathIntrospection = "/oauth2/introspect"
+	PathJWKS          = "/oauth2/jwks"
 )
+
+// TokenPaths are PathToken and what answers in the same way, for clients that were written for other servers.
+var TokenPaths = []string{PathToken, "/oauth/token", "/oidc/token", "/service/oauth/token", "/services/oauth/token", "/token"}
 
 // EndpointURL is the URL of an endpoint, such as PathToken, below an issuer identifier with or without a
 // trailing slash.
