@@ -1,6 +1,7 @@
 package clientauth
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
@@ -14,11 +15,12 @@ type Authenticator struct {
 	issuer   string
 	index    *access.Index
 	throttle *throttle
+	spent    *spentAssertions
 }
 
 // New makes an authenticator for the clients of a TokenIssuer, by its name.
 func New(issuer string, index *access.Index) *Authenticator {
-	return &Authenticator{issuer: issuer, index: index, throttle: newThrottle(maxGuessers)}
+	return &Authenticator{issuer: issuer, index: index, throttle: newThrottle(maxGuessers), spent: newSpentAssertions()}
 }
 
 // Trust is what credentials are checked with.
@@ -39,6 +41,11 @@ type Attempt struct {
 	Method   Method
 	// CredentialID is the id of the secret, or the kid of the key, that proved it.
 	CredentialID string
+	// Workload that a verified token of a ServiceAccount was made for; nil for everything else.
+	Workload *Workload
+	// claimed is whom a failed assertion says that it is of, in its own words: the throttle counts by it where the request
+	// names no client_id, and nobody else may see it.
+	claimed string
 }
 
 // Authenticate returns the client that the credentials prove. The source is where the request comes from.
@@ -53,7 +60,7 @@ func (a *Authenticator) Authenticate(c Credentials, trust Trust, source netip.Ad
 	if failure == nil {
 		return client, attempt, nil
 	}
-	if failure.Kind == InvalidClient && !a.throttle.allow(c.clientID, source, now) {
+	if failure.Kind == InvalidClient && !a.throttle.allow(cmp.Or(c.clientID, attempt.claimed), source, now) {
 		failure = errTooManyFailures.because(failure.Reason)
 	}
 	return access.Client{}, attempt, failure

@@ -146,11 +146,11 @@ func TestNetwork(t *testing.T) {
 		"fe80::1:2%eth0":        "fe80::",
 		"2001:db8:1:2:ffff::ff": "2001:db8:1:2::",
 	} {
-		if got := network(netip.MustParseAddr(address)).String(); got != want {
-			t.Errorf("network(%s) = %s, want %s", address, got, want)
+		if got := Network(netip.MustParseAddr(address)).String(); got != want {
+			t.Errorf("Network(%s) = %s, want %s", address, got, want)
 		}
 	}
-	if got := network(netip.Addr{}); got.IsValid() {
+	if got := Network(netip.Addr{}); got.IsValid() {
 		t.Errorf("network of no address is %s", got)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 )
 
 // Kind is what sort of failure an authentication ended in.
@@ -46,6 +48,21 @@ const (
 	ReasonSuspended        = "Suspended"
 	ReasonMethodNotAllowed = "MethodNotAllowed"
 	ReasonWrongSecret      = "WrongSecret"
+
+	ReasonHalfAssertion      = "HalfAssertion"
+	ReasonWrongAssertionType = "WrongAssertionType"
+	ReasonWrongType          = "WrongType"
+	ReasonWrongAlgorithm     = "WrongAlgorithm"
+	ReasonWrongAudience      = "WrongAudience"
+	ReasonExpired            = "Expired"
+	ReasonNotYetValid        = "NotYetValid"
+	ReasonTooLongLived       = "TooLongLived"
+	ReasonNoID               = "NoID"
+	ReasonWrongSubject       = "WrongSubject"
+	ReasonUnknownKey         = "UnknownKey"
+	ReasonWrongSignature     = "WrongSignature"
+	ReasonReplayed           = "Replayed"
+	ReasonTooManyAssertions  = "TooManyAssertions"
 )
 
 // The failures. What is known about clients must not show, so all bad credentials share one.
@@ -53,6 +70,7 @@ var (
 	errSeveralHeaders  = &Failure{Kind: InvalidRequest, Reason: ReasonSeveralHeaders, Description: "the request has more than one Authorization header"}
 	errSeveralMethods  = &Failure{Kind: InvalidRequest, Reason: ReasonSeveralMethods, Description: "the request authenticates the client in more than one way"}
 	errOtherClientID   = &Failure{Kind: InvalidRequest, Reason: ReasonOtherClientID, Description: "client_id is not the client that the request authenticates"}
+	errHalfAssertion   = &Failure{Kind: InvalidRequest, Reason: ReasonHalfAssertion, Description: "client_assertion and client_assertion_type must be sent together"}
 	errNoCredentials   = &Failure{Kind: InvalidClient, Reason: ReasonNoCredentials, Description: "client authentication is required"}
 	errUnsupported     = &Failure{Kind: InvalidClient, Reason: ReasonUnsupported, Description: "the client authentication method is not supported"}
 	errBadCredentials  = &Failure{Kind: InvalidClient, Description: "client authentication failed"}
@@ -78,6 +96,17 @@ const (
 	MethodServiceAccount Method = "service_account_token"
 )
 
+// Authentication is the method as the M2MClient's spec names it.
+func (m Method) Authentication() v1alpha1.AuthenticationMethod {
+	switch m {
+	case MethodPrivateKey:
+		return v1alpha1.AuthenticateByKey
+	case MethodServiceAccount:
+		return v1alpha1.AuthenticateByServiceAccount
+	}
+	return v1alpha1.AuthenticateBySecret
+}
+
 // Parameters are those of a request's body that concern authentication, empty where omitted.
 type Parameters struct {
 	ClientID, ClientSecret, ClientAssertion, ClientAssertionType string
@@ -88,6 +117,11 @@ type Credentials struct {
 	method Method // "" for an assertion, of which it is not known yet
 	// clientID that the request names, which an assertion may leave out.
 	clientID, secret, assertion string
+}
+
+// RevealedBy reports whether a text holds the secret or the assertion, and so must not be written down.
+func (c Credentials) RevealedBy(text string) bool {
+	return (c.secret != "" && strings.Contains(text, c.secret)) || (c.assertion != "" && strings.Contains(text, c.assertion))
 }
 
 // Read finds the credentials that a request presents in its header or its body. They are not checked yet.
@@ -133,6 +167,12 @@ func readHeader(authorization, bodyClientID string) (Credentials, *Failure) {
 
 // readAssertion reads an assertion (RFC 7521 section 4.2).
 func readAssertion(body Parameters) (Credentials, *Failure) {
+	if body.ClientAssertion == "" || body.ClientAssertionType == "" {
+		return Credentials{}, errHalfAssertion
+	}
+	if body.ClientAssertionType != assertionType {
+		return Credentials{}, errUnsupported.because(ReasonWrongAssertionType)
+	}
 	return Credentials{clientID: body.ClientID, assertion: body.ClientAssertion}, nil
 }
 

@@ -44,7 +44,7 @@ func newThrottle(size int) *throttle {
 
 // allow counts a failure and reports whether it is within bounds.
 func (t *throttle) allow(clientID string, source netip.Addr, now time.Time) bool {
-	return t.limiter(guesser{clientID: clientID, source: network(source)}).AllowN(now, 1)
+	return t.limiter(guesser{clientID: clientID, source: Network(source)}).AllowN(now, 1)
 }
 
 func (t *throttle) limiter(g guesser) *rate.Limiter {
@@ -59,8 +59,8 @@ func (t *throttle) limiter(g guesser) *rate.Limiter {
 	return limiter
 }
 
-// network is what counts as one source.
-func network(source netip.Addr) netip.Addr {
+// Network is what counts as one source: an IPv4 address, or all that share the /64 of one of IPv6.
+func Network(source netip.Addr) netip.Addr {
 	source = source.Unmap().WithZone("")
 	if !source.Is6() {
 		return source

@@ -45,6 +45,10 @@ type Options struct {
 // server that is away is waited for.
 func Run(ctx context.Context, config *rest.Config, options Options, state *issuer.State) error {
 	ctrllog.SetLogger(logr.FromSlogHandler(options.Logger.Handler()))
+	h := newHeard()
+	config = rest.CopyConfig(config)
+	config.Wrap(h.wrap)
+	state.SetWatchHeard(h.times)
 	inInstallNamespace := cache.ByObject{Namespaces: map[string]cache.Config{options.Namespace: {}}}
 	informers, err := cache.New(config, cache.Options{
 		Scheme:           NewScheme(),
@@ -68,6 +72,11 @@ func Run(ctx context.Context, config *rest.Config, options Options, state *issue
 		return err
 	}
 	state.SetSynced(func() bool { return objectsSynced() && materialSynced() })
+	cluster, err := newClusterFeed(config, options.Logger, state.SetCluster)
+	if err != nil {
+		return err
+	}
+	go cluster.run(ctx) // who has secrets, or keys of their own, does not wait for it
 	if err := informers.Start(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

@@ -107,8 +107,9 @@ func universe(ctx context.Context, admin *rest.Config, namespaces ...string) ([]
 	return out, nil
 }
 
-// checkMatrix asks the API server every cell, as the identity itself, and compares the answers with the rights.
-func checkMatrix(t *testing.T, config *rest.Config, cells []cell, want rights) {
+// checkMatrix asks the API server every cell, as the identity itself, and compares the answers with the rights, and with
+// the paths of the API server that it may read.
+func checkMatrix(t *testing.T, config *rest.Config, cells []cell, want rights, paths ...string) {
 	t.Helper()
 	if want[everywhere] == nil {
 		want[everywhere] = map[string]string{}
@@ -145,7 +146,8 @@ func checkMatrix(t *testing.T, config *rest.Config, cells []cell, want rights) {
 		}
 	}
 	t.Logf("%d cells", len(cells))
-	checkOtherRules(t, clients, cells)
+	checkPaths(t, clients, paths)
+	checkNamedObjects(t, clients, cells)
 }
 
 // awaitRights: the authorizer learns of a new binding a moment after it was written. What never becomes allowed is left
@@ -181,8 +183,8 @@ func ask(ctx context.Context, clients kubernetes.Interface, c cell) (bool, error
 	return answer.Status.Allowed, nil
 }
 
-// checkOtherRules finds what the matrix is blind to: rules for objects of one name, and paths that are not resources.
-func checkOtherRules(t *testing.T, clients kubernetes.Interface, cells []cell) {
+// checkNamedObjects finds what the matrix is blind to: rules for objects of one name.
+func checkNamedObjects(t *testing.T, clients kubernetes.Interface, cells []cell) {
 	t.Helper()
 	namespaces := sets.New[string]()
 	for _, c := range cells {
@@ -205,16 +207,26 @@ func checkOtherRules(t *testing.T, clients kubernetes.Interface, cells []cell) {
 			}
 		}
 	}
-	for _, path := range []string{"/metrics", "/logs", "/debug/pprof", "/*"} {
-		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-			NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: path, Verb: "get"},
-		}}
-		answer, err := clients.AuthorizationV1().SelfSubjectAccessReviews().Create(t.Context(), review, metav1.CreateOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if answer.Status.Allowed {
-			t.Errorf("the path %s of the API server is open", path)
+}
+
+// checkPaths compares what the identity may do with paths of the API server that are no resources: get these, and
+// nothing else.
+func checkPaths(t *testing.T, clients kubernetes.Interface, want []string) {
+	t.Helper()
+	paths := sets.New("/metrics", "/logs", "/debug/pprof", "/*", "/.well-known/openid-configuration", "/.well-known/*",
+		"/openid/v1/jwks", "/openid/v1/*").Insert(want...)
+	for path := range paths {
+		for _, verb := range []string{"get", "post", "put", "delete", "*"} {
+			review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+				NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: path, Verb: verb},
+			}}
+			answer, err := clients.AuthorizationV1().SelfSubjectAccessReviews().Create(t.Context(), review, metav1.CreateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if allowed := verb == "get" && slices.Contains(want, path); answer.Status.Allowed != allowed {
+				t.Errorf("%s %s of the API server: allowed is %v, want %v", verb, path, answer.Status.Allowed, allowed)
+			}
 		}
 	}
 }
