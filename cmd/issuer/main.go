@@ -90,7 +90,9 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 	}
 
 	state := issuer.NewState(o.tokenIssuer, access.NewIndex(o.namespace))
-	server := issuer.New(state, issuer.Options{DrainDelay: o.drainDelay, Now: time.Now, Random: rand.Reader, Logger: log})
+	server := issuer.New(state, issuer.Options{
+		DrainDelay: o.drainDelay, Now: time.Now, Random: rand.Reader, Logger: log, Audit: os.Stdout,
+	})
 
 	serving, stopServing := context.WithCancel(ctx)
 	defer stopServing()

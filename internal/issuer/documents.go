@@ -8,7 +8,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/clientkey"
 	"github.com/m2m-operator/m2m-operator/internal/keyring"
 )
 
@@ -20,11 +23,19 @@ type metadata struct {
 	JWKSURI       string `json:"jwks_uri"`
 	// ResponseTypes is required, and must not be empty, though without an authorization endpoint there are none. "none"
 	// is the registered response type that returns nothing (OAuth 2.0 Multiple Response Type Encoding Practices,
-	// section 4), which says exactly that and which every discovery client takes.
+	// section 4), which says exactly that, and every discovery client of test/interop takes it. Authlib refuses a
+	// document without the member, or with an empty one; "token" would promise the implicit grant.
 	ResponseTypes []string `json:"response_types_supported"`
 	// GrantTypes and AuthMethods are not left out: their defaults would promise what there is not.
 	GrantTypes  []string `json:"grant_types_supported"`
 	AuthMethods []string `json:"token_endpoint_auth_methods_supported"`
+	// AuthAlgorithms are those of client assertions. They must be named where private_key_jwt is.
+	AuthAlgorithms []jose.SignatureAlgorithm `json:"token_endpoint_auth_signing_alg_values_supported"`
+
+	// The introspection endpoint (RFC 7662) authenticates its callers as the token endpoint does.
+	IntrospectionEndpoint       string                    `json:"introspection_endpoint"`
+	IntrospectionAuthMethods    []string                  `json:"introspection_endpoint_auth_methods_supported"`
+	IntrospectionAuthAlgorithms []jose.SignatureAlgorithm `json:"introspection_endpoint_auth_signing_alg_values_supported"`
 
 	// SubjectTypes and SigningAlgorithms are what OpenID Connect requires. There are no ID tokens, but verifiers that
 	// know nothing but discovery take the algorithms of access tokens from here.
@@ -40,13 +51,16 @@ func (s *Server) metadata(e endpoint, r *http.Request) reply {
 		return errNotIssuing.reply("")
 	}
 	m := metadata{
-		Issuer:        issuer.URL,
-		TokenEndpoint: v1alpha1.EndpointURL(issuer.URL, v1alpha1.PathToken),
-		JWKSURI:       v1alpha1.EndpointURL(issuer.URL, v1alpha1.PathJWKS),
-		ResponseTypes: []string{"none"},
-		GrantTypes:    []string{grantClientCredentials},
-		AuthMethods:   []string{"client_secret_basic", "client_secret_post"},
+		Issuer:         issuer.URL,
+		TokenEndpoint:  v1alpha1.EndpointURL(issuer.URL, v1alpha1.PathToken),
+		JWKSURI:        v1alpha1.EndpointURL(issuer.URL, v1alpha1.PathJWKS),
+		ResponseTypes:  []string{"none"},
+		GrantTypes:     []string{grantClientCredentials},
+		AuthMethods:    []string{"client_secret_basic", "client_secret_post", "private_key_jwt"},
+		AuthAlgorithms: clientkey.Algorithms,
 	}
+	m.IntrospectionEndpoint = v1alpha1.EndpointURL(issuer.URL, v1alpha1.PathIntrospection)
+	m.IntrospectionAuthMethods, m.IntrospectionAuthAlgorithms = m.AuthMethods, m.AuthAlgorithms
 	if e == endpointDiscovery {
 		m.SubjectTypes, m.SigningAlgorithms = []string{"public"}, issuer.Algorithms
 	}

@@ -36,15 +36,15 @@ var tokenParameters = []string{
 }
 
 var (
-	errBodyTooLarge = &oauthError{status: http.StatusBadRequest, code: codeInvalidRequest,
+	errBodyTooLarge = &oauthError{status: http.StatusBadRequest, code: codeInvalidRequest, reason: reasonBodyTooLarge,
 		description: "the request body is too large", closing: true}
-	errBodyUnreadable = &oauthError{status: http.StatusBadRequest, code: codeInvalidRequest,
+	errBodyUnreadable = &oauthError{status: http.StatusBadRequest, code: codeInvalidRequest, reason: reasonBodyUnreadable,
 		description: "the request body could not be read", closing: true}
-	errQuery       = badRequest(codeInvalidRequest, "parameters must be in the request body, not in the URI")
-	errContentType = badRequest(codeInvalidRequest, "the content type must be application/x-www-form-urlencoded, in UTF-8")
-	errForm        = badRequest(codeInvalidRequest, "the request body is malformed")
-	errParameters  = badRequest(codeInvalidRequest, "the request has too many parameters")
-	errRepeated    = badRequest(codeInvalidRequest, "the request repeats a parameter")
+	errQuery       = badRequest(codeInvalidRequest, reasonQuery, "parameters must be in the request body, not in the URI")
+	errContentType = badRequest(codeInvalidRequest, reasonContentType, "the content type must be application/x-www-form-urlencoded or application/json, in UTF-8, and not encoded")
+	errForm        = badRequest(codeInvalidRequest, reasonMalformedBody, "the request body is malformed")
+	errParameters  = badRequest(codeInvalidRequest, reasonTooManyParameters, "the request has too many parameters")
+	errRepeated    = badRequest(codeInvalidRequest, reasonRepeatedParameter, "the request repeats a parameter")
 )
 
 // form holds the parameters of a token request. None but resource is repeated.
@@ -62,8 +62,12 @@ func parse(w http.ResponseWriter, r *http.Request, known []string) (form, *oauth
 	if failure := checkQuery(r.URL.RawQuery, known); failure != nil {
 		return form{}, failure
 	}
-	if failure := checkContentType(r.Header.Values("Content-Type")); failure != nil {
+	mediaType, failure := mediaTypeOf(r.Header)
+	if failure != nil {
 		return form{}, failure
+	}
+	if mediaType == typeJSON {
+		return parseJSON(body, known)
 	}
 	return parseForm(body, known)
 }
@@ -91,24 +95,30 @@ func checkQuery(query string, known []string) *oauthError {
 	return nil
 }
 
-// checkContentType wants a form. Parameters of the media type are ignored, but for a charset that RFC 6749 appendix B
-// does not allow.
-func checkContentType(values []string) *oauthError {
+// mediaTypeOf finds out whether the body is a form or JSON. Parameters of the media type are ignored, but for a charset
+// that RFC 6749 appendix B does not allow. Nothing is unpacked: small bodies could become large ones.
+func mediaTypeOf(header http.Header) (string, *oauthError) {
+	for _, coding := range header.Values("Content-Encoding") {
+		if coding != "" && !strings.EqualFold(coding, "identity") {
+			return "", errContentType
+		}
+	}
+	values := header.Values("Content-Type")
 	if len(values) != 1 {
-		return errContentType
+		return "", errContentType
 	}
 	mediaType, parameters, err := mime.ParseMediaType(values[0])
-	if err != nil || mediaType != "application/x-www-form-urlencoded" {
-		return errContentType
+	if err != nil || (mediaType != typeForm && mediaType != typeJSON) {
+		return "", errContentType
 	}
 	if charset, ok := parameters["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
-		return errContentType
+		return "", errContentType
 	}
-	return nil
+	return mediaType, nil
 }
 
 // parseForm takes apart a body. Names are case-sensitive. A resource may be repeated (RFC 8707 section 2), of which
-// findAudience has its own opinion.
+// findAudience has its own opinion. Values need not be UTF-8: what is not, is no value that anything here has.
 func parseForm(body string, known []string) (form, *oauthError) {
 	if strings.Count(body, "&") >= maxParameters {
 		return form{}, errParameters

@@ -5,16 +5,25 @@ import (
 	"net/http"
 	"runtime/debug"
 	"time"
+
+	"github.com/m2m-operator/m2m-operator/internal/clientauth"
 )
 
 // maxHeader bounds the fields of a request's header. The transport has bounds of its own, in which HTTP/1.1 and HTTP/2
 // differ by a little.
 const maxHeader = 16 << 10
 
-// servePublic answers on the TLS port.
+// servePublic answers on the TLS port, as long as there is a place for the request.
 func (s *Server) servePublic(w http.ResponseWriter, r *http.Request) {
 	issuer, _ := s.state.issuer()
-	s.serve(w, r, route(r.URL.EscapedPath(), pathOf(issuer.URL)))
+	e := route(r.URL.EscapedPath(), pathOf(issuer.URL))
+	source := clientauth.Network(s.source(r))
+	if !s.requests.take(source) {
+		s.serve(w, r, e, answerBusy)
+		return
+	}
+	defer s.requests.giveBack(source)
+	s.serve(w, r, e, s.answer)
 }
 
 // serveOps answers on the operations port.
@@ -23,29 +32,34 @@ func (s *Server) serveOps(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		e = endpointUnknown
 	}
-	if e == endpointMetrics {
+	if e == endpointMetrics && check(r, e) == nil {
 		s.metricsHandler.ServeHTTP(w, r)
 		return
 	}
-	s.serve(w, r, e)
+	s.serve(w, r, e, s.answer)
 }
 
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, e endpoint) {
+// answerer finds the answer to a request to an endpoint.
+type answerer func(http.ResponseWriter, *http.Request, endpoint, *record) reply
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, e endpoint, answer answerer) {
 	started := time.Now()
-	a := s.answer(w, r, e)
-	if s.draining.Load() {
-		a.closing = true // the next request shall go to another replica
-	}
+	rec := s.newRecord(r)
+	body := &trackedBody{ReadCloser: r.Body}
+	a := answer(w, withBody(r, body), e, rec)
+	// While it drains the next request shall go to another replica.
+	a.closing = s.draining.Load() || (r.ProtoMajor == 1 && (a.closing || !body.delimited(r)))
+	s.audit(e, a, rec, time.Since(started))
 	a.write(w)
-	s.metrics.observe(e, a, time.Since(started))
+	s.metrics.observe(e, a, rec, time.Since(started))
 }
 
 // answer finds the answer to a request, also when that panics.
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, e endpoint) (a reply) {
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, e endpoint, rec *record) (a reply) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("panic", "endpoint", e, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			a = errInternal.reply("")
+			s.log.Error("panic", "requestID", rec.id, "endpoint", e, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			a, rec.reason = errInternal.reply(""), reasonInternal
 		}
 	}()
 	if failure := check(r, e); failure != nil {
@@ -53,7 +67,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, e endpoint) (a r
 	}
 	switch e {
 	case endpointToken:
-		return s.token(w, r)
+		return s.token(w, r, rec)
+	case endpointIntrospection:
+		return s.introspect(w, r, rec)
 	case endpointJWKS:
 		return s.jwks(r)
 	case endpointMetadata, endpointDiscovery:
@@ -67,6 +83,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, e endpoint) (a r
 
 // check refuses what no endpoint takes.
 func check(r *http.Request, e endpoint) *oauthError {
+	posted := e == endpointToken || e == endpointIntrospection // RFC 6749 section 3.2, RFC 7662 section 2.1
 	size := 0
 	for name, values := range r.Header {
 		for _, value := range values {
@@ -78,9 +95,9 @@ func check(r *http.Request, e endpoint) *oauthError {
 		return errHeaderTooLarge
 	case e == endpointUnknown:
 		return errNotFound
-	case e == endpointToken && r.Method != http.MethodPost: // RFC 6749 section 3.2
+	case posted && r.Method != http.MethodPost:
 		return errMethod("POST")
-	case e != endpointToken && r.Method != http.MethodGet && r.Method != http.MethodHead:
+	case !posted && r.Method != http.MethodGet && r.Method != http.MethodHead:
 		return errMethod("GET, HEAD")
 	}
 	return nil

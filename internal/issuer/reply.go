@@ -9,6 +9,7 @@ import (
 )
 
 const (
+	typeForm = "application/x-www-form-urlencoded"
 	typeJSON = "application/json"
 	typeJWKS = "application/jwk-set+json" // RFC 7517 section 8.5.1
 	typeText = "text/plain; charset=utf-8"
@@ -19,8 +20,8 @@ type reply struct {
 	status      int
 	contentType string
 	body        []byte
-	// errorCode is the OAuth error, "" for none.
-	errorCode string
+	// errorCode is the OAuth error, "" for none, and reason what operators are told of it.
+	errorCode, reason string
 	// cacheControl is for answers that may be stored; all others must not be (RFC 6749 section 5.1).
 	cacheControl string
 	// etag of a stored answer.
@@ -84,15 +85,18 @@ func textReply(status int, text string) reply {
 	return reply{status: status, contentType: typeText, body: []byte(text + "\n")}
 }
 
-// oauthError is an error answer (RFC 6749 section 5.2). Descriptions are fixed, in the characters that the section
-// allows: nothing of a request, and nothing of our insides, gets into one.
+// oauthError is an error answer (RFC 6749 section 5.2). Descriptions are in the characters that the section allows,
+// and fixed, but for what the owner of an expression lets it say: nothing of a request, and nothing of our insides, gets
+// into one.
 type oauthError struct {
 	status      int
 	code        string
 	description string
-	allow       string
-	retryAfter  time.Duration
-	closing     bool
+	// reason is for operators: one of the fixed words of reasons.go, clientauth and access.
+	reason     string
+	allow      string
+	retryAfter time.Duration
+	closing    bool
 }
 
 // Error codes of RFC 6749 sections 5.2 and 4.1.2.1, and of RFC 8707 section 2.
@@ -102,27 +106,29 @@ const (
 	codeUnsupportedGrantType = "unsupported_grant_type"
 	codeInvalidScope         = "invalid_scope"
 	codeInvalidTarget        = "invalid_target"
+	codeAccessDenied         = "access_denied"
 	codeServerError          = "server_error"
 	codeUnavailable          = "temporarily_unavailable"
 	codeNotFound             = "not_found" // ours: there is no endpoint that could have an OAuth error
 )
 
-func badRequest(code, description string) *oauthError {
-	return &oauthError{status: http.StatusBadRequest, code: code, description: description}
+func badRequest(code, reason, description string) *oauthError {
+	return &oauthError{status: http.StatusBadRequest, code: code, reason: reason, description: description}
 }
 
 var (
 	errNotFound       = &oauthError{status: http.StatusNotFound, code: codeNotFound, description: "there is no such endpoint"}
-	errHeaderTooLarge = &oauthError{status: http.StatusRequestHeaderFieldsTooLarge, code: codeInvalidRequest,
+	errHeaderTooLarge = &oauthError{status: http.StatusRequestHeaderFieldsTooLarge, code: codeInvalidRequest, reason: reasonHeaderTooLarge,
 		description: "the request header is too large", closing: true}
-	errInternal = &oauthError{status: http.StatusInternalServerError, code: codeServerError, description: "the request failed, it may be tried again"}
+	errInternal = &oauthError{status: http.StatusInternalServerError, code: codeServerError, reason: reasonInternal,
+		description: "the request failed, it may be tried again"}
 	// errNotIssuing: what is missing is for operators to know, who find it at /readyz.
-	errNotIssuing = &oauthError{status: http.StatusServiceUnavailable, code: codeUnavailable,
+	errNotIssuing = &oauthError{status: http.StatusServiceUnavailable, code: codeUnavailable, reason: reasonNotIssuing,
 		description: "the server is not ready, try again later", retryAfter: 5 * time.Second}
 )
 
 func errMethod(allow string) *oauthError {
-	return &oauthError{status: http.StatusMethodNotAllowed, code: codeInvalidRequest,
+	return &oauthError{status: http.StatusMethodNotAllowed, code: codeInvalidRequest, reason: reasonMethod,
 		description: "the endpoint does not support this method", allow: allow}
 }
 
@@ -132,7 +138,7 @@ func (e *oauthError) reply(issuerURL string) reply {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
 	}{e.code, e.description})
-	a.errorCode, a.allow, a.retryAfter, a.closing = e.code, e.allow, e.retryAfter, e.closing
+	a.errorCode, a.reason, a.allow, a.retryAfter, a.closing = e.code, e.reason, e.allow, e.retryAfter, e.closing
 	if e.status == http.StatusUnauthorized {
 		// RFC 7617 section 2.1 names the charset. An issuer URL holds neither quotes nor backslashes.
 		a.challenge = `Basic realm="` + issuerURL + `", charset="UTF-8"`

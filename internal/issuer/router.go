@@ -10,14 +10,15 @@ import (
 type endpoint string
 
 const (
-	endpointToken     endpoint = "token"
-	endpointJWKS      endpoint = "jwks"
-	endpointMetadata  endpoint = "oauth-authorization-server"
-	endpointDiscovery endpoint = "openid-configuration"
-	endpointLive      endpoint = "livez"
-	endpointReady     endpoint = "readyz"
-	endpointMetrics   endpoint = "metrics"
-	endpointUnknown   endpoint = "unknown"
+	endpointToken         endpoint = "token"
+	endpointIntrospection endpoint = "introspection"
+	endpointJWKS          endpoint = "jwks"
+	endpointMetadata      endpoint = "oauth-authorization-server"
+	endpointDiscovery     endpoint = "openid-configuration"
+	endpointLive          endpoint = "livez"
+	endpointReady         endpoint = "readyz"
+	endpointMetrics       endpoint = "metrics"
+	endpointUnknown       endpoint = "unknown"
 )
 
 const (
@@ -26,11 +27,23 @@ const (
 )
 
 // issuerPaths are paths below the issuer's URL.
-var issuerPaths = map[string]endpoint{
-	v1alpha1.PathToken: endpointToken,
-	v1alpha1.PathJWKS:  endpointJWKS,
-	pathMetadata:       endpointMetadata,
-	pathDiscovery:      endpointDiscovery,
+var issuerPaths = newIssuerPaths()
+
+func newIssuerPaths() map[string]endpoint {
+	paths := map[string]endpoint{
+		v1alpha1.PathIntrospection: endpointIntrospection,
+		v1alpha1.PathJWKS:          endpointJWKS,
+		pathMetadata:               endpointMetadata,
+		pathDiscovery:              endpointDiscovery,
+		// Where verifiers that were written for other servers look for the keys.
+		"/.well-known/jwks.json":      endpointJWKS,
+		"/oidc/jwks":                  endpointJWKS,
+		"/oidc/.well-known/jwks.json": endpointJWKS,
+	}
+	for _, path := range v1alpha1.TokenPaths {
+		paths[path] = endpointToken
+	}
+	return paths
 }
 
 // healthPaths are for kubelets and load balancers, who know nothing of the issuer's URL.

@@ -36,6 +36,20 @@ func TestRoute(t *testing.T) {
 		{"https://t.example/oauth2", "/oauth2/token", endpointToken},
 		{"https://t.example/oauth2", "/oauth2/oauth2/token", endpointToken},
 		{"", "/oauth2/token", endpointToken},
+		{"https://t.example", "/oauth/token", endpointToken},
+		{"https://t.example", "/oidc/token", endpointToken},
+		{"https://t.example", "/service/oauth/token", endpointToken},
+		{"https://t.example", "/services/oauth/token", endpointToken},
+		{"https://t.example", "/token", endpointToken},
+		{"https://t.example", "/.well-known/jwks.json", endpointJWKS},
+		{"https://t.example", "/oidc/jwks", endpointJWKS},
+		{"https://t.example", "/oidc/.well-known/jwks.json", endpointJWKS},
+		{"https://t.example", "/jwks", endpointUnknown},
+		{"https://t.example", "/token/", endpointUnknown},
+		{"https://t.example/a/b", "/a/b/token", endpointToken},
+		{"https://t.example/a/b", "/a/token", endpointUnknown},
+		{"https://t.example/a/b", "/token/a/b", endpointUnknown},
+		{"https://t.example/a/b", "/.well-known/jwks.json/a/b", endpointUnknown},
 	} {
 		if got := route(test.path, pathOf(test.issuer)); got != test.want {
 			t.Errorf("%s of %q is %s, want %s", test.path, test.issuer, got, test.want)

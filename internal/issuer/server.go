@@ -38,6 +38,8 @@ type Options struct {
 	Random io.Reader
 	// Logger for what a developer wants to know. Nothing that a request carries is logged.
 	Logger *slog.Logger
+	// Audit gets a line for each decision. It is written to one line after the other, and waited for.
+	Audit io.Writer
 }
 
 // Server answers for one TokenIssuer.
@@ -49,9 +51,13 @@ type Server struct {
 	now            func() time.Time
 	random         io.Reader
 	log            *slog.Logger
+	auditHandler   slog.Handler
 	drainDelay     time.Duration
 	draining       atomic.Bool
 	public, ops    *http.Server
+	// What there is room for: connections of either port, and requests of the public one.
+	publicConnections, opsConnections *connections
+	requests                          *quota
 }
 
 // New makes a server that answers from a state.
@@ -59,27 +65,37 @@ func New(state *State, options Options) *Server {
 	s := &Server{
 		state:         state,
 		authenticator: clientauth.New(state.issuerName, state.index),
-		metrics:       newMetrics(state),
+		metrics:       newMetrics(state, options.Now),
 		now:           options.Now,
 		random:        options.Random,
 		log:           options.Logger,
+		auditHandler:  newAuditHandler(options.Audit),
 		drainDelay:    options.DrainDelay,
 	}
+	s.publicConnections = newConnections(maxConnections, maxConnections/sourceShare, s.isProxy)
+	s.opsConnections = newConnections(maxOpsConnections, maxOpsConnections, s.isProxy)
+	s.requests = newQuota(maxRequests, maxRequests/sourceShare)
+	s.metrics.registry.MustRegister(s.newLoadGauges()...)
 	s.metricsHandler = s.metrics.handler()
-	s.public = s.newHTTPServer(s.servePublic)
+	s.public = s.newHTTPServer(s.servePublic, s.publicConnections)
 	s.public.Protocols.SetHTTP2(true)
-	s.public.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxStreams}
+	s.public.HTTP2 = &http.HTTP2Config{
+		MaxConcurrentStreams:          maxStreams,
+		MaxReceiveBufferPerConnection: maxBody,
+		MaxReceiveBufferPerStream:     maxBody,
+	}
 	s.public.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: state.getCertificate}
-	s.ops = s.newHTTPServer(s.serveOps)
+	s.ops = s.newHTTPServer(s.serveOps, s.opsConnections)
 	return s
 }
 
 // newHTTPServer makes a server with the limits that both ports have.
-func (s *Server) newHTTPServer(handler http.HandlerFunc) *http.Server {
+func (s *Server) newHTTPServer(handler http.HandlerFunc, connections *connections) *http.Server {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true) // and no HTTP/2 without TLS
 	return &http.Server{
 		Handler:           handler,
+		ConnState:         connections.changed,
 		Protocols:         protocols,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
@@ -98,8 +114,8 @@ func (s *Server) newHTTPServer(handler http.HandlerFunc) *http.Server {
 // has begun, and returns.
 func (s *Server) Serve(ctx context.Context, public, ops net.Listener) error {
 	failed := make(chan error, 2)
-	go func() { failed <- s.public.ServeTLS(public, "", "") }()
-	go func() { failed <- s.ops.Serve(ops) }()
+	go func() { failed <- s.public.ServeTLS(s.publicConnections.on(public), "", "") }()
+	go func() { failed <- s.ops.Serve(s.opsConnections.on(ops)) }()
 	s.log.Info("serving", "issuer", s.state.issuerName, "address", public.Addr().String(), "opsAddress", ops.Addr().String())
 
 	var err error

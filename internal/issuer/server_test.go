@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
@@ -28,7 +27,7 @@ import (
 
 func newServer(drain time.Duration) *Server {
 	return New(NewState("default", access.NewIndex("m2m-system")), Options{
-		DrainDelay: drain, Now: time.Now, Random: rand.Reader, Logger: slog.New(slog.DiscardHandler),
+		DrainDelay: drain, Now: time.Now, Random: rand.Reader, Logger: slog.New(slog.DiscardHandler), Audit: io.Discard,
 	})
 }
 
@@ -109,38 +108,6 @@ func TestPanicIsAServerError(t *testing.T) {
 	want := `{"error":"server_error","error_description":"the request failed, it may be tried again"}`
 	if w.Code != http.StatusInternalServerError || w.Body.String() != want+"\n" {
 		t.Errorf("%d %s", w.Code, w.Body)
-	}
-}
-
-func TestMetrics(t *testing.T) {
-	s := newServer(0)
-	furnish(t, s, func(string) {})
-	ask(s.servePublic, "POST", "/oauth2/token")
-	ask(s.servePublic, "GET", "/oauth2/token")
-	ask(s.servePublic, "GET", "/never-heard-of")
-	w := ask(s.serveOps, "GET", "/metrics")
-	for _, line := range []string{
-		`m2m_issuer_token_requests_total{result="invalid_request"} 2`,
-		`m2m_issuer_token_requests_total{result="granted"} 0`,
-		`m2m_issuer_token_requests_total{result="throttled"} 0`,
-		`m2m_issuer_request_duration_seconds_count{endpoint="token"} 2`,
-		`m2m_issuer_request_duration_seconds_count{endpoint="unknown"} 1`,
-		`m2m_issuer_synced 1`,
-		`go_goroutines`,
-		`process_cpu_seconds_total`,
-	} {
-		if !strings.Contains(w.Body.String(), "\n"+line) {
-			t.Errorf("there is no %s", line)
-		}
-	}
-	if strings.Contains(w.Body.String(), "never-heard-of") || strings.Contains(w.Body.String(), "timestamp_seconds 0\n") {
-		t.Error("a label comes from a request, or the certificate's end is not told")
-	}
-	if problems, err := testutil.GatherAndLint(s.metrics.registry); err != nil || len(problems) > 0 {
-		t.Errorf("%v, %v", problems, err)
-	}
-	if w := ask(s.servePublic, "GET", "/metrics"); w.Code != http.StatusNotFound {
-		t.Errorf("metrics on the public port: %d", w.Code)
 	}
 }
 

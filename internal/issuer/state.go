@@ -27,6 +27,7 @@ type State struct {
 	cluster     atomic.Pointer[clientauth.Cluster]
 	certificate atomic.Pointer[tls.Certificate]
 	synced      atomic.Pointer[func() bool]
+	heard       atomic.Pointer[func() map[string]time.Time]
 }
 
 // NewState makes the state of a server for a TokenIssuer, by its name. The server is not ready until everything else
@@ -53,6 +54,16 @@ func (s *State) SetCertificate(certificate *tls.Certificate) { s.certificate.Sto
 // SetSynced sets how to tell whether the index and everything else here has been filled once.
 func (s *State) SetSynced(synced func() bool) { s.synced.Store(&synced) }
 
+// SetWatchHeard sets how to tell when the API server was last heard of each kind that is watched; zero: never.
+func (s *State) SetWatchHeard(heard func() map[string]time.Time) { s.heard.Store(&heard) }
+
+func (s *State) watchHeard() map[string]time.Time {
+	if heard := s.heard.Load(); heard != nil {
+		return (*heard)()
+	}
+	return nil
+}
+
 func (s *State) hasSynced() bool {
 	synced := s.synced.Load()
 	return synced != nil && (*synced)()
@@ -76,6 +87,15 @@ func (s *State) signingKey(algorithm v1alpha1.SigningAlgorithm) (jose.JSONWebKey
 		return jose.JSONWebKey{}, false
 	}
 	return keys.SigningKey(algorithm)
+}
+
+// publicKey is the key that the JWKS publishes under a kid, and whether there is one.
+func (s *State) publicKey(kid string) (jose.JSONWebKey, bool) {
+	keys := s.keys.Load()
+	if keys == nil {
+		return jose.JSONWebKey{}, false
+	}
+	return keys.PublicKey(kid)
 }
 
 // getCertificate is for tls.Config.

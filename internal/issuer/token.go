@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -17,14 +16,15 @@ import (
 const grantClientCredentials = "client_credentials"
 
 var (
-	errNoGrantType          = badRequest(codeInvalidRequest, "grant_type is missing")
-	errUnsupportedGrantType = badRequest(codeUnsupportedGrantType, "the only grant_type is client_credentials")
+	errNoGrantType          = badRequest(codeInvalidRequest, reasonNoGrantType, "grant_type is missing")
+	errUnsupportedGrantType = badRequest(codeUnsupportedGrantType, reasonUnsupportedGrantType, "the only grant_type is client_credentials")
 	// errInvalidTarget is the one answer for an audience that is missing, malformed or unknown, or that the client has
 	// nothing at: which of these it is, is not for the client to find out (RFC 8707 section 2).
-	errInvalidTarget   = badRequest(codeInvalidTarget, "the audience or resource is missing, or not one that this client has access to")
-	errMalformedScope  = badRequest(codeInvalidScope, "the scope is malformed, or names more than 512")
-	errScopeNotGranted = badRequest(codeInvalidScope, "none of the requested scopes is granted to this client")
-	errTokenTooLarge   = badRequest(codeInvalidScope, "the token would be too large, ask for fewer scopes")
+	errInvalidTarget   = badRequest(codeInvalidTarget, reasonSeveralAudiences, "the audience or resource is missing, or not one that this client has access to")
+	errMalformedScope  = badRequest(codeInvalidScope, reasonMalformedScope, "the scope is malformed, or names more than 512")
+	errScopeNotGranted = badRequest(codeInvalidScope, access.ReasonNotGranted, "none of the requested scopes is granted to this client")
+	errPartialRefused  = badRequest(codeInvalidScope, access.ReasonPartialRefused, "not all of the requested scopes are granted to this client")
+	errTokenTooLarge   = badRequest(codeInvalidScope, reasonTokenTooLarge, "the token would be too large, ask for fewer scopes")
 )
 
 // tokenResponse is RFC 6749 section 5.1. It always names the scope, which may differ from the one that was asked for.
@@ -38,9 +38,8 @@ type tokenResponse struct {
 }
 
 // token answers a token request.
-func (s *Server) token(w http.ResponseWriter, r *http.Request) reply {
-	var rec record
-	response, failure := s.issue(w, r, s.now(), &rec)
+func (s *Server) token(w http.ResponseWriter, r *http.Request, rec *record) reply {
+	response, failure := s.issue(w, r, s.now(), rec)
 	if failure != nil {
 		issuer, _ := s.state.issuer()
 		return failure.reply(issuer.URL)
@@ -69,8 +68,7 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request, now time.Time, re
 	if failure != nil {
 		return tokenResponse{}, failure
 	}
-	decision, failure := s.decide(client, audience, form.get(paramScope), now)
-	rec.decision = decision
+	decision, failure := s.decide(client, audience, form.get(paramScope), now, rec)
 	if failure != nil {
 		return tokenResponse{}, failure
 	}
@@ -87,21 +85,23 @@ func (s *Server) authenticate(r *http.Request, f form, now time.Time, rec *recor
 		rec.reason = failure.Reason
 		return access.Client{}, authenticationError(failure)
 	}
+	rec.reveals = credentials.RevealedBy
 	issuer, _ := s.state.issuer()
 	trust := clientauth.Trust{IssuerURL: issuer.URL, Pepper: *s.state.pepper.Load(), Cluster: s.state.cluster.Load()}
-	client, attempt, failure := s.authenticator.Authenticate(credentials, trust, sourceOf(r), now)
+	client, attempt, failure := s.authenticator.Authenticate(credentials, trust, rec.source, now)
 	rec.attempt = attempt
 	if failure != nil {
 		rec.reason = failure.Reason
 		return access.Client{}, authenticationError(failure)
 	}
+	rec.authenticated = true
 	return client, nil
 }
 
 // authenticationError is the answer to a failed authentication: 401 whichever way the credentials came, so that there
 // always is a challenge, or 429 to whoever fails too often.
 func authenticationError(failure *clientauth.Failure) *oauthError {
-	e := &oauthError{status: http.StatusBadRequest, code: codeInvalidRequest, description: failure.Description, retryAfter: failure.RetryAfter}
+	e := &oauthError{status: http.StatusBadRequest, code: codeInvalidRequest, reason: failure.Reason, description: failure.Description, retryAfter: failure.RetryAfter}
 	switch failure.Kind {
 	case clientauth.InvalidClient:
 		e.status, e.code = http.StatusUnauthorized, codeInvalidClient
@@ -109,15 +109,6 @@ func authenticationError(failure *clientauth.Failure) *oauthError {
 		e.status, e.code = http.StatusTooManyRequests, codeInvalidClient
 	}
 	return e
-}
-
-// sourceOf is the peer of the connection. What a header says of it, anybody may have written.
-func sourceOf(r *http.Request) netip.Addr {
-	source, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return source.Addr()
 }
 
 func checkGrantType(f form) *oauthError {
@@ -144,25 +135,38 @@ func findAudience(f form) (string, *oauthError) {
 	return cmp.Or(resource, audience), nil
 }
 
-// decide asks the index what the client may have. The decision is returned also when it is against the client. An audience that is not the client's is an error before a malformed
+// decide asks the index what the client may have. An audience that is not the client's is an error before a malformed
 // scope is one.
-func (s *Server) decide(client access.Client, audience, scope string, now time.Time) (access.Decision, *oauthError) {
+func (s *Server) decide(client access.Client, audience, scope string, now time.Time, rec *record) (access.Decision, *oauthError) {
 	scopes, wellFormed := parseScope(scope)
 	decision := s.state.index.Decide(access.Request{
 		Issuer: s.state.issuerName, ClientID: client.ID, Audience: audience, Scopes: scopes,
+		Authentication: rec.attempt.Method.Authentication(), Source: rec.source,
 	}, now)
+	rec.decision = decision
 	switch {
 	case decision.Outcome == access.OutcomeInvalidTarget:
+		rec.reason = decision.Reason
 		return decision, errInvalidTarget
 	case !wellFormed:
 		return decision, errMalformedScope
+	case decision.Reason == access.ReasonPartialRefused:
+		return decision, errPartialRefused
 	case decision.Outcome == access.OutcomeInvalidScope:
 		return decision, errScopeNotGranted
+	case decision.Outcome == access.OutcomeAccessDenied:
+		return decision, accessDenied(decision)
 	case decision.Outcome != access.OutcomeGranted:
-		s.log.Error("unknown outcome", "outcome", decision.Outcome)
+		s.log.Error("unknown outcome", "requestID", rec.id, "outcome", decision.Outcome)
 		return decision, errInternal
 	}
 	return decision, nil
+}
+
+// accessDenied is the answer where an expression refuses, in the words of its owner. How an expression failed is not for
+// the client to know.
+func accessDenied(decision access.Decision) *oauthError {
+	return badRequest(codeAccessDenied, decision.Reason, cmp.Or(decision.Denial, "the API does not allow this request"))
 }
 
 // parseScope splits a scope into its tokens (RFC 6749 section 3.3), of which none means all that are granted.
@@ -186,7 +190,7 @@ func (s *Server) mint(client access.Client, decision access.Decision, now time.T
 	issuer, ok := s.state.issuer()
 	key, found := s.state.signingKey(decision.Algorithm)
 	if !ok || !found {
-		s.log.Error("no signing key", "algorithm", decision.Algorithm)
+		s.log.Error("no signing key", "requestID", rec.id, "algorithm", decision.Algorithm)
 		return tokenResponse{}, errNotIssuing
 	}
 	var granted, rejected []string
@@ -198,14 +202,15 @@ func (s *Server) mint(client access.Client, decision access.Decision, now time.T
 	}
 	minted, err := token.Mint(key, token.Grant{
 		Issuer: issuer.URL, ClientID: client.ID, Audience: decision.Audience, Scopes: granted, Lifetime: decision.Lifetime,
+		Claims: decision.Claims,
 	}, now, s.random)
 	if errors.Is(err, token.ErrTooLarge) {
 		return tokenResponse{}, errTokenTooLarge
 	} else if err != nil {
-		s.log.Error("no token made", "error", err)
+		s.log.Error("no token made", "requestID", rec.id, "error", err)
 		return tokenResponse{}, errInternal
 	}
-	rec.tokenID, rec.keyID = minted.ID, key.KeyID
+	rec.tokenID, rec.keyID, rec.lifetime = minted.ID, key.KeyID, minted.Lifetime
 	return tokenResponse{
 		AccessToken: minted.JWT, TokenType: "Bearer", ExpiresIn: int64(minted.Lifetime / time.Second),
 		Scope: strings.Join(granted, " "), RejectedScope: strings.Join(rejected, " "),

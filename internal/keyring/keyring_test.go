@@ -222,3 +222,27 @@ func TestParseRingRefusesWhatDoesNotMatch(t *testing.T) {
 		}
 	}
 }
+
+func TestPublicKeyIsFoundWhileItIsPublished(t *testing.T) {
+	ring, private := fill(t, keyring.Ring{}, now, v1alpha1.ES256, v1alpha1.EdDSA)
+	set, err := keyring.NewKeySet(ring, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range private {
+		if got, ok := set.PublicKey(key.KeyID); !ok || !got.IsPublic() || got.KeyID != key.KeyID || got.Algorithm != key.Algorithm {
+			t.Errorf("key %s: %+v, %t", key.KeyID, got, ok)
+		}
+	}
+	for _, kid := range []string{"", "unknown", strings.ToUpper(private[0].KeyID)} {
+		if _, ok := set.PublicKey(kid); ok {
+			t.Errorf("there is a key %q", kid)
+		}
+	}
+	if set, err = keyring.NewKeySet(keyring.Ring{Keys: ring.Keys[1:]}, private); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := set.PublicKey(ring.Keys[0].KID); ok {
+		t.Error("a key that is published no more is found")
+	}
+}

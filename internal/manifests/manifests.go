@@ -49,6 +49,7 @@ const (
 	KeyAuthority     = "ca.crt"
 	KeyAudience      = "audience"
 	KeyJWKSURI       = "jwks_uri"
+	KeyIntrospection = "introspection_endpoint"
 )
 
 // PepperName is the Secret with the pepper of an issuer's credentials.
@@ -216,12 +217,32 @@ func Credential(client *v1alpha1.M2MClient, endpoint Endpoint, secret string) *c
 	}
 }
 
-// Verifier is the ConfigMap that an API's own pods mount to verify tokens.
+// ClientEndpoint is the ConfigMap that a workload mounts which proves itself without a Secret. Owner is the caller's.
+func ClientEndpoint(client *v1alpha1.M2MClient, endpoint Endpoint) *corev1.ConfigMap {
+	data := map[string]string{
+		KeyClientID:      client.ClientID(),
+		KeyTokenEndpoint: v1alpha1.EndpointURL(endpoint.URL, v1alpha1.PathToken),
+		KeyIssuer:        endpoint.URL,
+	}
+	if len(endpoint.Authority) > 0 {
+		data[KeyAuthority] = string(endpoint.Authority)
+	}
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: client.Namespace, Name: client.EndpointConfigMapName(),
+			Labels: labels("endpoint", LabelM2MClient, client.Name),
+		},
+		Data: data,
+	}
+}
+
+// Verifier is the ConfigMap that an API's own pods mount to verify tokens, or to ask what they are worth.
 func Verifier(api *v1alpha1.ApiResource, endpoint Endpoint) *corev1.ConfigMap {
 	data := map[string]string{
-		KeyIssuer:   endpoint.URL,
-		KeyAudience: api.Spec.Identifier,
-		KeyJWKSURI:  v1alpha1.EndpointURL(endpoint.URL, v1alpha1.PathJWKS),
+		KeyIssuer:        endpoint.URL,
+		KeyAudience:      api.Spec.Identifier,
+		KeyJWKSURI:       v1alpha1.EndpointURL(endpoint.URL, v1alpha1.PathJWKS),
+		KeyIntrospection: v1alpha1.EndpointURL(endpoint.URL, v1alpha1.PathIntrospection),
 	}
 	if len(endpoint.Authority) > 0 {
 		data[KeyAuthority] = string(endpoint.Authority)

@@ -29,6 +29,8 @@ func TestGolden(t *testing.T) {
 	for name, object := range map[string]any{
 		"credential":              manifests.Credential(client, endpoint, "SECRET"),
 		"credential-system-roots": manifests.Credential(client, manifests.Endpoint{URL: "https://tokens.example.com/"}, "SECRET"),
+		"endpoint":                manifests.ClientEndpoint(client, endpoint),
+		"endpoint-system-roots":   manifests.ClientEndpoint(client, manifests.Endpoint{URL: "https://tokens.example.com/"}),
 		"verifier":                manifests.Verifier(api, endpoint),
 		"key-ring":                manifests.Ring("default", "m2m-system", []byte(`{"keys":[]}`)),
 		"signing-key":             manifests.SigningKey("default", "m2m-system", slot, []byte("PRIVATE JWK")),

@@ -40,7 +40,13 @@ type Grant struct {
 	Scopes []string
 	// Lifetime of the token, at least a second. Fractions of a second are dropped.
 	Lifetime time.Duration
+	// Claims are added to the token, as JSON. None of the reserved ones may be among them.
+	Claims map[string]json.RawMessage
 }
+
+// Reserved are the claims that no API may set: those of every token here, and those that say more of its use (RFC 7519
+// section 4.1, RFC 7800 section 3.1, RFC 9068 section 2.2).
+var Reserved = []string{"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "client_id", "scope", "cnf"}
 
 // Token is a signed access token.
 type Token struct {
@@ -78,7 +84,7 @@ func Mint(key jose.JSONWebKey, grant Grant, now time.Time, random io.Reader) (To
 		return Token{}, fmt.Errorf("token id: %w", err)
 	}
 	issuedAt := now.Unix()
-	payload, err := json.Marshal(claims{
+	payload, err := encode(claims{
 		Issuer:   grant.Issuer,
 		Subject:  grant.ClientID,
 		Audience: grant.Audience,
@@ -87,7 +93,7 @@ func Mint(key jose.JSONWebKey, grant Grant, now time.Time, random io.Reader) (To
 		ID:       id,
 		ClientID: grant.ClientID,
 		Scope:    strings.Join(grant.Scopes, " "),
-	})
+	}, grant.Claims)
 	if err != nil {
 		return Token{}, fmt.Errorf("claims: %w", err)
 	}
@@ -99,6 +105,24 @@ func Mint(key jose.JSONWebKey, grant Grant, now time.Time, random io.Reader) (To
 		return Token{}, ErrTooLarge
 	}
 	return Token{JWT: jwt, ID: id, Lifetime: lifetime}, nil
+}
+
+// encode writes the claims and, after them and sorted, those that are added.
+func encode(own claims, added map[string]json.RawMessage) ([]byte, error) {
+	payload, err := json.Marshal(own)
+	if err != nil || len(added) == 0 {
+		return payload, err
+	}
+	for _, name := range Reserved {
+		if _, ok := added[name]; ok {
+			return nil, fmt.Errorf("%s is reserved", name)
+		}
+	}
+	more, err := json.Marshal(added)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(payload[:len(payload)-1], ','), more[1:]...), nil
 }
 
 func newID(random io.Reader) (string, error) {
