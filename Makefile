@@ -16,8 +16,16 @@ help: ## List the targets
 ##@ For users
 
 .PHONY: demo
-demo: build assets ## The main job, end to end, on a control plane of its own (KEEP=1 leaves it running)
+demo: $(if $(filter-out 0 false,$(CLUSTER)),cluster-possible images-here) build assets ## The main job, end to end, on a control plane of its own; CLUSTER=1: in pods (KEEP=1 leaves it running)
 	@KUBEBUILDER_ASSETS="$$(hack/kubernetes/assets.sh)" $(BIN)/demo
+
+.PHONY: cluster-possible
+cluster-possible:
+	@hack/cluster/cluster.sh supported
+
+.PHONY: images-here
+images-here:
+	@$(MAKE) image image-demo ARCHES=$$(go env GOARCH)
 
 .PHONY: demo-stop
 demo-stop: ## End what `make demo KEEP=1` left running
@@ -65,7 +73,7 @@ image: ## Pack the container image: bin/m2m-operator-ARCH.tar and, for all ARCHE
 image-demo: ## Pack the demo's course-api and publisher, each as an image of its own, for pods
 	@for arch in $(ARCHES); do CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -buildvcs=false -trimpath \
 		-o $(BIN)/linux-$$arch/ ./hack/demo/course-api ./hack/demo/publisher || exit 1; done
-	@for name in course-api publisher; do $(PACK) -ref localhost/$$name:e2e -o $(abspath $(BIN))/$$name \
+	@for name in course-api publisher; do $(PACK) -ref localhost/$$name:demo -o $(abspath $(BIN))/$$name \
 		-binary $$name=$(LINUX)/$$name || exit 1; done
 
 .PHONY: image-test
@@ -76,7 +84,7 @@ image-test: ## Look into the image: contents, static binaries, the same bytes tw
 .PHONY: e2e
 e2e: ## The product in real pods on a cluster of its own (Linux, root), or on $KUBECONFIG's with E2E_USE_CURRENT_CLUSTER=1
 	@[ "$$E2E_USE_CURRENT_CLUSTER" = 1 ] || hack/cluster/cluster.sh supported
-	@$(MAKE) image image-demo ARCHES=$$(go env GOARCH)
+	@$(MAKE) images-here
 	@hack/previous-binaries.sh $(abspath $(BIN))/previous-linux-$$(go env GOARCH) $(abspath $(BIN))/linux-$$(go env GOARCH)
 	@[ "$$E2E_USE_CURRENT_CLUSTER" = 1 ] || hack/cluster/cluster.sh build
 	@E2E_BASE_BINARIES=$(abspath $(BIN))/previous-linux-$$(go env GOARCH) go test -count=1 -tags e2e -v -timeout 25m ./test/e2e
@@ -86,6 +94,11 @@ test: assets ## All tests, against a real kube-apiserver and etcd
 	@mkdir -p $(BIN) && rm -f $(BIN)/propagation.txt
 	@KUBEBUILDER_ASSETS="$$(hack/kubernetes/assets.sh)" M2M_PROPAGATION_REPORT=$(CURDIR)/$(BIN)/propagation.txt go test -timeout 20m ./...
 	@cat $(BIN)/propagation.txt
+
+.PHONY: interop
+interop: assets ## OAuth clients and verifiers that nobody here wrote (Node, Python, curl: installed if absent) on running issuers
+	@tools="$$(test/interop/tools.sh)" && export M2M_INTEROP_TOOLS="$$tools" KUBEBUILDER_ASSETS="$$(hack/kubernetes/assets.sh)" && \
+		go test -count=1 -tags interop -timeout 10m ./test/interop
 
 .PHONY: race
 race: assets ## The tests under the race detector
@@ -111,11 +124,11 @@ $(LINTER): hack/tools/go.mod hack/tools/go.sum
 .PHONY: lint
 lint: $(LINTER) ## golangci-lint with the architecture's rules and kube-api-linter; manifests build, and stand up to kube-score
 	@gofmt -l $$(git ls-files '*.go') | (! grep .) || { echo "gofmt these files"; exit 1; }
-	@$(LINTER) run --config hack/golangci.yml --build-tags e2e ./...
+	@$(LINTER) run --config hack/golangci.yml --build-tags e2e,interop ./...
 	@$(LINTER) run --config hack/golangci-api.yml ./api/...
 	@for d in config/crd config/rbac config/default config/samples/*/; do $(TOOL) kustomize build $(CURDIR)/$$d >/dev/null || exit 1; done
 	@hack/kubescore/score.sh
-	@for script in hack/kubernetes/*.sh hack/cluster/*.sh hack/*.sh; do bash -n $$script || exit 1; done
+	@for script in hack/kubernetes/*.sh hack/cluster/*.sh hack/*.sh test/interop/*.sh; do bash -n $$script || exit 1; done
 	@bash -n hack/controlplane/background.sh && bash -n hack/kubescore/score.sh && bash -n .ci/run
 
 .PHONY: vulncheck
