@@ -24,8 +24,9 @@ func TestApiResourceGetsItsVerifierConfigMap(t *testing.T) {
 	awaitReady(t, api)
 	want := map[string]string{
 		"issuer": "https://m2m-issuer-verifiers.m2m-system.svc", "audience": "https://verifiers.example.com/api",
-		"jwks_uri": "https://m2m-issuer-verifiers.m2m-system.svc/oauth2/jwks",
-		"ca.crt":   string(get(t, &corev1.Secret{}, installNamespace, "m2m-verifiers-ca").Data[corev1.TLSCertKey]),
+		"jwks_uri":               "https://m2m-issuer-verifiers.m2m-system.svc/oauth2/jwks",
+		"introspection_endpoint": "https://m2m-issuer-verifiers.m2m-system.svc/oauth2/introspect",
+		"ca.crt":                 string(get(t, &corev1.Secret{}, installNamespace, "m2m-verifiers-ca").Data[corev1.TLSCertKey]),
 	}
 	configMap := get(t, &corev1.ConfigMap{}, namespace, "course-api-verifier")
 	if !reflect.DeepEqual(configMap.Data, want) {

@@ -3,12 +3,9 @@ package controllers
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -18,6 +15,8 @@ import (
 	"github.com/m2m-operator/m2m-operator/internal/access"
 	"github.com/m2m-operator/m2m-operator/internal/manifests"
 )
+
+var apiKind = v1alpha1.GroupVersion.WithKind("ApiResource")
 
 // ApiResourceReconciler writes an API's verifier ConfigMap and says whether its identifier is its own.
 type ApiResourceReconciler struct {
@@ -47,13 +46,14 @@ func (r *ApiResourceReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	if err := r.Get(ctx, req.NamespacedName, api); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	now := r.Now()
 	known := r.Index.Generation(access.RefOf(api))
-	judged, ok := r.Index.ApiResourceVerdict(req.NamespacedName)
+	judged, ok := r.Index.ApiResourceVerdict(req.NamespacedName, now)
 	if !ok || known != api.Generation {
 		return ctrl.Result{}, nil // being deleted, or about to be looked at again
 	}
 	before := api.DeepCopy()
-	now := r.Now()
+	api.Status.PendingRequests, api.Status.PendingRequestCount = pendingRequests(judged.Pending)
 	made, err := r.ensureVerifier(ctx, api, judged)
 	if err != nil {
 		made = notYetProgrammed(v1alpha1.ReasonWaiting, "Writing the verifier ConfigMap failed and is tried again")
@@ -65,13 +65,26 @@ func (r *ApiResourceReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	if made.Reason == v1alpha1.ReasonConfigMapNotOwned && (wait == 0 || wait > strangerRecheck) {
 		wait = strangerRecheck
 	}
-	return settle(wait, errors.Join(err, patchStatus(ctx, r.Client, before, api)))
+	return settle(soonest(now, judged.NextChange, wait), errors.Join(err, patchStatus(ctx, r.Client, before, api)))
+}
+
+// maxPendingNamespaces is how many namespaces an ApiResource's status lists.
+const maxPendingNamespaces = 32
+
+// pendingRequests is the bounded form of who waits.
+func pendingRequests(all []access.Pending) (listed []v1alpha1.PendingRequests, count int32) {
+	for i, p := range all {
+		if count += int32(p.Clients); i < maxPendingNamespaces {
+			listed = append(listed, v1alpha1.PendingRequests{Namespace: v1alpha1.NamespaceName(p.Namespace), Count: int32(p.Clients)})
+		}
+	}
+	return listed, count
 }
 
 // ensureVerifier writes the ConfigMap that the API's own pods mount. An API that is not accepted keeps the one it has:
 // its pods go on verifying tokens that are alive.
 func (r *ApiResourceReconciler) ensureVerifier(ctx context.Context, api *v1alpha1.ApiResource, judged access.ApiResourceVerdict) (verdict, error) {
-	if !judged.Accepted.OK || !judged.ResolvedRefs.OK {
+	if !judged.Fit() {
 		return notYetProgrammed(v1alpha1.ReasonWaiting, "Nothing is written while the ApiResource is not accepted"), nil
 	}
 	endpoint, ready, err := readEndpoint(ctx, r, r.Namespace, api.Spec.IssuerRef.Name)
@@ -82,30 +95,12 @@ func (r *ApiResourceReconciler) ensureVerifier(ctx context.Context, api *v1alpha
 		return issuerNotReady(api.Spec.IssuerRef.Name), nil
 	}
 	wanted := manifests.Verifier(api, endpoint)
-	key := client.ObjectKeyFromObject(wanted)
-	found := &corev1.ConfigMap{}
-	err = r.Get(ctx, key, found)
-	if apierrors.IsNotFound(err) {
-		err = r.Live.Get(ctx, key, found) // the cache knows only what carries our label
-	}
-	switch {
-	case apierrors.IsNotFound(err):
-		own(wanted, api, v1alpha1.GroupVersion.WithKind("ApiResource"))
-		err = r.Create(ctx, wanted)
-	case err != nil:
-	case !hasLabels(found, wanted.Labels) && !ownedBy(found, api):
-		return counts(v1alpha1.ConditionProgrammed, access.Finding{Reason: v1alpha1.ReasonConfigMapNotOwned, Message: fmt.Sprintf(
-			"A ConfigMap %s exists that this operator did not write for this ApiResource. It is left alone. Rename or delete it.", key)}), nil
-	default:
-		owned := own(found, api, v1alpha1.GroupVersion.WithKind("ApiResource"))
-		if !maps.Equal(found.Data, wanted.Data) || owned || !hasLabels(found, wanted.Labels) {
-			addLabels(found, wanted.Labels)
-			found.Data = wanted.Data
-			err = r.Update(ctx, found)
-		}
-	}
+	ours, err := ensureConfigMap(ctx, r.Client, r.Live, api, apiKind, wanted)
 	if err != nil {
-		return verdict{}, fmt.Errorf("write verifier ConfigMap: %w", err)
+		return verdict{}, err
+	}
+	if !ours {
+		return configMapNotOwned(wanted, apiKind), nil
 	}
 	api.Status.VerifierConfigMapName = wanted.Name
 	return programmed("The ConfigMap " + wanted.Name + " tells verifiers what to check"), nil

@@ -29,7 +29,8 @@ const (
 	maxListedScopes = 64
 )
 
-// M2MClientReconciler keeps a client's credential Secret and tells issuers how to check it.
+// M2MClientReconciler keeps what a client's workload mounts, its credential Secret above all, and tells issuers how to
+// check it.
 type M2MClientReconciler struct {
 	client.Client
 	// Live reads past the cache.
@@ -49,6 +50,7 @@ func (r *M2MClientReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.M2MClient{}).
 		WatchesRawSource(r.Wakeups.of(access.KindM2MClient)).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(parent(manifests.LabelM2MClient))).
+		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(parent(manifests.LabelM2MClient))).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(dependents(r, r.Index, access.KindM2MClient)), inNamespace(r.Namespace)).
 		Complete(r)
 }
@@ -67,18 +69,21 @@ func (r *M2MClientReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	}
 	before := object.DeepCopy()
 	run := &clientRun{M2MClientReconciler: r, client: object, before: before, now: now, next: judged.NextChange}
-	made, err := run.ensureCredential(ctx, judged.ResolvedRefs.OK)
+	made, err := run.program(ctx, judged.ResolvedRefs.OK)
 	if err != nil {
-		made = notYetProgrammed(v1alpha1.ReasonWaiting, "Writing the credential failed and is tried again")
+		made = notYetProgrammed(v1alpha1.ReasonWaiting, "Writing what the workload mounts failed and is tried again")
 	}
 	object.Status.ClientID = object.ClientID()
-	object.Status.SecretName = object.SecretName()
+	object.Status.SecretName = ""
+	if object.Authenticates(v1alpha1.AuthenticateBySecret) {
+		object.Status.SecretName = object.SecretName()
+	}
 	object.Status.Access, object.Status.AccessCount = effectiveAccess(judged.Access)
+	object.Status.Requests = accessRequests(judged.Wishes)
 	wait := report(r.Events, object, now, readiness(object),
-		counts(v1alpha1.ConditionAccepted, access.Finding{OK: true, Reason: v1alpha1.ReasonAccepted, Message: "The spec is valid"}),
-		counts(v1alpha1.ConditionResolvedRefs, judged.ResolvedRefs), made)
+		counts(v1alpha1.ConditionAccepted, judged.Accepted), counts(v1alpha1.ConditionResolvedRefs, judged.ResolvedRefs), made)
 	switch made.Reason {
-	case v1alpha1.ReasonSecretNotOwned, v1alpha1.ReasonSecretRefused, v1alpha1.ReasonPepperLost:
+	case v1alpha1.ReasonSecretNotOwned, v1alpha1.ReasonConfigMapNotOwned, v1alpha1.ReasonSecretRefused, v1alpha1.ReasonPepperLost:
 		run.look(now.Add(strangerRecheck))
 	}
 	return settle(soonest(now, run.next, wait), errors.Join(err, patchStatus(ctx, r.Client, run.before, object)))
@@ -88,7 +93,7 @@ func readiness(c *v1alpha1.M2MClient) access.Finding {
 	if c.Spec.Suspend {
 		return access.Finding{OK: true, Reason: v1alpha1.ReasonSuspended, Message: "Suspended: its credentials are refused until spec.suspend is false"}
 	}
-	return access.Finding{OK: true, Reason: v1alpha1.ReasonReady, Message: "Its credential is in the Secret " + c.SecretName()}
+	return access.Finding{OK: true, Reason: v1alpha1.ReasonReady, Message: madeFor(c)}
 }
 
 // effectiveAccess is the bounded form of what a client may do.
@@ -106,6 +111,20 @@ func effectiveAccess(all []access.Access) ([]v1alpha1.EffectiveAccess, int32) {
 		listed = append(listed, entry)
 	}
 	return listed, int32(len(all))
+}
+
+// accessRequests says what has become of the client's wishes.
+func accessRequests(wishes []access.WishVerdict) []v1alpha1.AccessRequestStatus {
+	var out []v1alpha1.AccessRequestStatus
+	for _, w := range wishes {
+		entry := v1alpha1.AccessRequestStatus{State: w.State, ApiResource: v1alpha1.NamespacedReference{
+			Namespace: v1alpha1.NamespaceName(w.ApiResource.Namespace), Name: v1alpha1.ObjectName(w.ApiResource.Name)}}
+		for _, scope := range w.Missing {
+			entry.Missing = append(entry.Missing, v1alpha1.ScopeName(scope))
+		}
+		out = append(out, entry)
+	}
+	return out
 }
 
 // clientRun is one reconcile of one M2MClient.

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/access"
 	"github.com/m2m-operator/m2m-operator/internal/credential"
 	"github.com/m2m-operator/m2m-operator/internal/manifests"
 )
@@ -23,19 +24,12 @@ var clientKind = v1alpha1.GroupVersion.WithKind("M2MClient")
 
 // ensureCredential keeps the credential Secret. Issuers know a new secret before the Secret holds it, so that what the
 // Secret holds is always accepted; and every write is conditional on nobody having written in between.
-func (r *clientRun) ensureCredential(ctx context.Context, issuerExists bool) (verdict, error) {
-	if !issuerExists {
-		return notYetProgrammed(v1alpha1.ReasonWaiting, "No credential without a TokenIssuer"), nil
-	}
-	endpoint, ready, err := readEndpoint(ctx, r, r.Namespace, r.client.Spec.IssuerRef.Name)
-	if err != nil {
-		return verdict{}, err
-	}
+func (r *clientRun) ensureCredential(ctx context.Context, endpoint manifests.Endpoint) (verdict, error) {
 	pepper, found, err := r.readPepper(ctx)
 	if err != nil {
 		return verdict{}, err
 	}
-	if !ready || !found {
+	if !found {
 		return issuerNotReady(r.client.Spec.IssuerRef.Name), nil
 	}
 	secret, plan, err := r.plan(ctx, pepper)
@@ -75,7 +69,7 @@ func (r *clientRun) ensureCredential(ctx context.Context, issuerExists bool) (ve
 	r.announced(plan)
 	r.client.Status.Credentials = plan.Final(r.now)
 	r.look(credential.NextExpiry(r.client.Status.Credentials))
-	return programmed("The Secret " + r.client.SecretName() + " holds the credential"), nil
+	return verdict{Finding: access.Finding{OK: true}}, nil
 }
 
 func (r *clientRun) readPepper(ctx context.Context) (credential.Pepper, bool, error) {
@@ -138,7 +132,7 @@ func (r *clientRun) readSecret(ctx context.Context, key types.NamespacedName, pe
 		return nil, fmt.Errorf("read credential Secret: %w", err)
 	}
 	secret := &corev1.Secret{ObjectMeta: head.ObjectMeta}
-	if _, err := pepper.ReadAnnotations(r.owner(), head.Annotations); err != nil {
+	if !proves(pepper, r.owner(), secret) {
 		return secret, nil
 	}
 	if err := r.Live.Get(ctx, key, secret); err != nil {

@@ -54,7 +54,7 @@ func runSuite(m *testing.M) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go playDeploymentController(ctx)
-	return m.Run()
+	return world.Verdict(m.Run())
 }
 
 // playDeploymentController says of every Deployment that its pods are there, but for those that unavailable names: the

@@ -28,13 +28,16 @@ import (
 //
 //	TokenIssuer  itself, its Secrets and key ring in the install namespace, the Secret that spec.tls names, its workload
 //	ApiResource  itself, what the index says it depends on, its verifier ConfigMap, its issuer's certificate
-//	M2MClient    itself, what the index says it depends on, its credential Secret, its issuer's pepper and certificate
-//	ScopeGrant   itself, what the index says it depends on; changed clients only every few seconds
+//	M2MClient    itself, what the index says it depends on, its credential Secret and ConfigMap, its issuer's pepper and
+//	             certificate
+//	ScopeGrant   itself, what the index says it depends on
+//
+// Clients that ApiResources and ScopeGrants merely count wake these every few seconds only.
 //
 // "What the index says" is the access engine's own knowledge of who depends on whom, so that what wakes a controller
 // and what it then decides cannot differ.
 
-// clientCountDelay bounds how often a grant's number of clients is brought up to date.
+// clientCountDelay bounds how often a number of clients is brought up to date.
 const clientCountDelay = 3 * time.Second
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
@@ -62,7 +65,7 @@ func (w *Wakeups) notify(cause access.Ref, affected []access.Ref) {
 		if q == nil {
 			continue // not the leader: everything is looked at once it leads
 		}
-		if cause.Kind == access.KindM2MClient && ref.Kind == access.KindScopeGrant {
+		if cause.Kind == access.KindM2MClient && ref.Kind != access.KindM2MClient { // it is but counted there
 			q.AddAfter(request(ref.Namespace, ref.Name), clientCountDelay)
 			continue
 		}

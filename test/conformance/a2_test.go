@@ -21,6 +21,7 @@ var clientAuthentication = []statement{
 	{"C-5", "credentials_in_the_body", testBodyCredentials},
 	{"C-6", "one_mechanism", testOneMechanism},
 	{"C-6", "client_id_beside_basic", testClientIDBesideBasic},
+	{"C-7", "registered_method", testRegisteredMethod},
 	{"C-8", "client_id_alone", testClientIDAlone},
 	{"C-9", "no_credentials", testNoCredentials},
 	{"C-10", "every_refusal_is_the_same", testUniformRefusal},

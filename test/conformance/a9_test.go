@@ -75,9 +75,14 @@ func testIssuerWithPath(t *testing.T) {
 func testMetadataResponse(t *testing.T) {
 	w := newWorld(t)
 	for path, want := range map[string][]string{
-		oauthPath: {"grant_types_supported", "issuer", "jwks_uri", "response_types_supported", "token_endpoint", "token_endpoint_auth_methods_supported"},
-		openIDPath: {"grant_types_supported", "id_token_signing_alg_values_supported", "issuer", "jwks_uri", "response_types_supported",
-			"subject_types_supported", "token_endpoint", "token_endpoint_auth_methods_supported"},
+		oauthPath: {"grant_types_supported", "introspection_endpoint", "introspection_endpoint_auth_methods_supported", "introspection_endpoint_auth_signing_alg_values_supported",
+			"issuer", "jwks_uri", "response_types_supported", "token_endpoint", "token_endpoint_auth_methods_supported",
+			"token_endpoint_auth_signing_alg_values_supported"},
+		openIDPath: {"grant_types_supported", "id_token_signing_alg_values_supported", "introspection_endpoint",
+			"introspection_endpoint_auth_methods_supported", "introspection_endpoint_auth_signing_alg_values_supported",
+			"issuer", "jwks_uri", "response_types_supported",
+			"subject_types_supported", "token_endpoint", "token_endpoint_auth_methods_supported",
+			"token_endpoint_auth_signing_alg_values_supported"},
 	} {
 		a := w.get(path)
 		if a.status != http.StatusOK || a.header.Get("Content-Type") != "application/json" || a.header.Get("Access-Control-Allow-Origin") != "*" {
@@ -110,7 +115,8 @@ func testMetadataGrantTypes(t *testing.T) {
 	w := newWorld(t)
 	fields := w.get(oauthPath).fields(t)
 	if fmt.Sprint(fields["grant_types_supported"]) != "[client_credentials]" ||
-		fmt.Sprint(fields["token_endpoint_auth_methods_supported"]) != "[client_secret_basic client_secret_post]" {
+		fmt.Sprint(fields["token_endpoint_auth_methods_supported"]) != "[client_secret_basic client_secret_post private_key_jwt]" ||
+		fmt.Sprint(fields["token_endpoint_auth_signing_alg_values_supported"]) != "[ES256 ES384 EdDSA PS256 RS256]" {
 		t.Errorf("%v", fields)
 	}
 }
@@ -118,7 +124,8 @@ func testMetadataGrantTypes(t *testing.T) {
 func testMetadataEndpoints(t *testing.T) {
 	w := newWorld(t)
 	fields := w.get(oauthPath).fields(t)
-	if fields["token_endpoint"] != issuerURL+tokenPath || fields["jwks_uri"] != issuerURL+jwksPath {
+	if fields["token_endpoint"] != issuerURL+tokenPath || fields["jwks_uri"] != issuerURL+jwksPath ||
+		fields["introspection_endpoint"] != issuerURL+introspectionPath {
 		t.Errorf("%v", fields)
 	}
 	if strings.Contains(w.get(oauthPath).body+w.get(openIDPath).body, "courses:") {
@@ -149,7 +156,7 @@ func testHostHeaders(t *testing.T) {
 func testNoAuthorizationResponse(t *testing.T) {
 	w := newWorld(t)
 	fields := w.get(oauthPath).fields(t)
-	for _, name := range []string{"authorization_endpoint", "authorization_response_iss_parameter_supported", "introspection_endpoint", "revocation_endpoint"} {
+	for _, name := range []string{"authorization_endpoint", "authorization_response_iss_parameter_supported", "revocation_endpoint"} {
 		if _, found := fields[name]; found {
 			t.Errorf("the metadata has %s", name)
 		}

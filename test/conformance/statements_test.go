@@ -12,13 +12,16 @@ type statement struct {
 	test     func(*testing.T)
 }
 
-func TestA1(t *testing.T) { runAll(t, transport) }
-func TestA2(t *testing.T) { runAll(t, clientAuthentication) }
-func TestA5(t *testing.T) { runAll(t, grants) }
-func TestA6(t *testing.T) { runAll(t, responses) }
-func TestA7(t *testing.T) { runAll(t, accessTokens) }
-func TestA8(t *testing.T) { runAll(t, jwks) }
-func TestA9(t *testing.T) { runAll(t, metadata) }
+func TestA1(t *testing.T)  { runAll(t, transport) }
+func TestA2(t *testing.T)  { runAll(t, clientAuthentication) }
+func TestA3(t *testing.T)  { runAll(t, privateKeys) }
+func TestA4(t *testing.T)  { runAll(t, serviceAccountTokens) }
+func TestA5(t *testing.T)  { runAll(t, grants) }
+func TestA6(t *testing.T)  { runAll(t, responses) }
+func TestA7(t *testing.T)  { runAll(t, accessTokens) }
+func TestA8(t *testing.T)  { runAll(t, jwks) }
+func TestA9(t *testing.T)  { runAll(t, metadata) }
+func TestA10(t *testing.T) { runAll(t, introspection) }
 
 func runAll(t *testing.T, statements []statement) {
 	t.Parallel()
@@ -32,15 +35,15 @@ func runAll(t *testing.T, statements []statement) {
 
 // later says which statements speak of something that the server does not have yet.
 var later = map[string]string{
-	"C-7": "there is one way to register a client, and both methods belong to it; others come with private_key_jwt",
+	"J-12": "the keys of clients are in their specs: none is fetched",
 }
 
 // TestEveryStatementIsTested holds the numbers of the checklist: a statement without a test fails here.
 func TestEveryStatementIsTested(t *testing.T) {
 	t.Parallel()
-	all := slices.Concat(transport, clientAuthentication, grants, responses, accessTokens, jwks, metadata)
+	all := slices.Concat(transport, clientAuthentication, privateKeys, serviceAccountTokens, grants, responses, accessTokens, jwks, metadata, introspection)
 	known := map[string]bool{}
-	for section, count := range map[string]int{"T-": 12, "C-": 13, "S-": 15, "R-": 9, "A-": 10, "JWKS-": 6, "M-": 8} {
+	for section, count := range map[string]int{"T-": 12, "C-": 13, "J-": 13, "SA-": 8, "S-": 15, "R-": 9, "A-": 10, "JWKS-": 6, "M-": 8, "I-": 9} {
 		for n := 1; n <= count; n++ {
 			id := section + strconv.Itoa(n)
 			known[id] = true

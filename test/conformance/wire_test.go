@@ -36,6 +36,7 @@ func read(t *testing.T, response *http.Response, err error) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	canaries.Got("the errors answered in "+t.Name(), response.StatusCode, response.Header, string(body))
 	return answer{proto: response.Proto, status: response.StatusCode, header: response.Header, body: string(body), last: response.Close}
 }
 
@@ -179,6 +180,7 @@ func (w *world) sendBy(t *testing.T, client *http.Client, r request) answer {
 		t.Fatal(err)
 	}
 	out.Header = r.header.Clone()
+	canaries.Sent(out)
 	response, err := client.Do(out)
 	return read(t, response, err)
 }

@@ -46,6 +46,7 @@ type world struct {
 	broken  atomic.Bool  // its source of randomness
 	secrets map[string]string
 	log     *syncBuffer
+	audit   *syncBuffer
 
 	address, opsAddress string
 	roots               *x509.CertPool
@@ -110,13 +111,14 @@ func newWorld(t *testing.T) *world {
 // startWorld starts a server that knows nothing.
 func startWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, index: access.NewIndex("m2m-system"), secrets: map[string]string{}, log: &syncBuffer{}, stopped: make(chan error, 1)}
+	w := &world{t: t, index: access.NewIndex("m2m-system"), secrets: map[string]string{}, log: &syncBuffer{}, audit: &syncBuffer{}, stopped: make(chan error, 1)}
 	w.state = issuer.NewState("default", w.index)
 	w.state.SetCertificate(fixed().serving)
 	w.roots = fixed().roots
 	server := issuer.New(w.state, issuer.Options{
 		Now: w.now, Random: w, DrainDelay: time.Millisecond,
 		Logger: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Audit:  w.audit,
 	})
 	public, ops := listen(t), listen(t)
 	w.address, w.opsAddress = public.Addr().String(), ops.Addr().String()
@@ -129,6 +131,8 @@ func startWorld(t *testing.T) *world {
 		w.http2.CloseIdleConnections()
 		stop()
 		<-w.stopped
+		canaries.Saw("the log of "+t.Name(), w.log.String())
+		canaries.Saw("the audit log of "+t.Name(), w.audit.String())
 	})
 	return w
 }
@@ -211,6 +215,7 @@ func (w *world) credential(client *v1alpha1.M2MClient, expiry time.Time) v1alpha
 		w.t.Fatal(err)
 	}
 	w.secrets[client.ClientID()] = made.Secret
+	canaries.Secret("the client_secret of "+client.ClientID()+" in "+w.t.Name(), made.Secret)
 	owner := credential.Owner{Issuer: client.Spec.IssuerRef.Name, ClientID: client.ClientID()}
 	return w.pepper.Entry(owner, made, v1alpha1.CredentialCurrent, epoch, expiry)
 }

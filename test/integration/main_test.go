@@ -48,10 +48,14 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer world.Stop()
-	defer func() { stopManager() }()
-	defer issuers[0].Stop()
-	defer issuers[1].Stop()
-	return m.Run()
+	code := m.Run()
+	for _, stop := range []func() error{issuers[0].Stop, issuers[1].Stop, stopManager} {
+		if err := stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	return world.Verdict(code)
 }
 
 func start() error {
@@ -155,6 +159,7 @@ func ask(t testing.TB, issuer *suite.Issuer, id, secret string, form ...string) 
 
 func do(t testing.TB, issuer *suite.Issuer, request *http.Request) answer {
 	t.Helper()
+	world.Canary.Sent(request)
 	response, err := httpClient(t, issuer.Address).Do(request)
 	if err != nil {
 		t.Fatal(err)
@@ -164,6 +169,7 @@ func do(t testing.TB, issuer *suite.Issuer, request *http.Request) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	world.Canary.Got("the errors that issuers answered", response.StatusCode, response.Header, string(body))
 	return answer{response.StatusCode, response.Header, string(body)}
 }
 

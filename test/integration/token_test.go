@@ -10,9 +10,7 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	corev1 "k8s.io/api/core/v1"
-	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/test/suite"
@@ -169,44 +167,4 @@ func TestCertificateIsTakenUpWithoutARestart(t *testing.T) {
 		}
 		return ""
 	})
-}
-
-// TestNothingSecretIsWrittenDown looks for every client secret in what managers and issuers logged, and in every event
-// and status. It runs last in this file.
-func TestNothingSecretIsWrittenDown(t *testing.T) {
-	var secrets corev1.SecretList
-	if err := world.Admin.List(ctx, &secrets); err != nil {
-		t.Fatal(err)
-	}
-	places := map[string]string{"logs": world.Log.String()}
-	for name, list := range map[string]client.ObjectList{
-		"events": &eventsv1.EventList{}, "M2MClients": &v1alpha1.M2MClientList{}, "TokenIssuers": &v1alpha1.TokenIssuerList{}, "ConfigMaps": &corev1.ConfigMapList{},
-	} {
-		if err := world.Admin.List(ctx, list); err != nil {
-			t.Fatal(err)
-		}
-		text, err := json.Marshal(list)
-		if err != nil {
-			t.Fatal(err)
-		}
-		places[name] = string(text)
-	}
-	looked := 0
-	for _, secret := range secrets.Items {
-		for _, key := range []string{"client_secret", "pepper", "private.jwk", "tls.key"} {
-			value := string(secret.Data[key])
-			if value == "" {
-				continue
-			}
-			looked++
-			for place, text := range places {
-				if strings.Contains(text, value) {
-					t.Errorf("%s of Secret %s/%s is in the %s", key, secret.Namespace, secret.Name, place)
-				}
-			}
-		}
-	}
-	if looked < 10 || len(places["logs"]) == 0 {
-		t.Errorf("looked for %d secrets in %d bytes of logs: that is not what this test is for", looked, len(places["logs"]))
-	}
 }

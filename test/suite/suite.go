@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
@@ -27,6 +28,7 @@ import (
 	"github.com/m2m-operator/m2m-operator/internal/access"
 	"github.com/m2m-operator/m2m-operator/internal/feed"
 	"github.com/m2m-operator/m2m-operator/internal/issuer"
+	"github.com/m2m-operator/m2m-operator/test/canary"
 )
 
 // InstallNamespace is where the product is installed.
@@ -36,8 +38,12 @@ const InstallNamespace = "m2m-system"
 type Suite struct {
 	Plane *controlplane.ControlPlane
 	Admin client.Client
-	// Log of all managers and issuers.
+	// Log of all managers and issuers, but for the audit log.
 	Log *Log
+	// Canary knows what is secret, and what was written down.
+	Canary *canary.Run
+
+	cancel context.CancelFunc
 }
 
 // Start brings up the control plane.
@@ -46,8 +52,11 @@ func Start(ctx context.Context) (*Suite, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Suite{Plane: plane, Log: &Log{}}
-	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(s.Log, nil)))
+	run := canary.NewRun()
+	s := &Suite{Plane: plane, Log: &Log{copy: run.Writer("the log of managers and issuers")}, Canary: run}
+	log := slog.New(slog.NewJSONHandler(s.Log, nil))
+	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
+	klog.SetSlogLogger(log)
 	root, err := controlplane.RepoRoot()
 	if err == nil {
 		err = plane.InstallManifests(ctx, filepath.Join(root, "config/crd/bases"), filepath.Join(root, "config/rbac"))
@@ -55,14 +64,22 @@ func Start(ctx context.Context) (*Suite, error) {
 	if err == nil {
 		s.Admin, err = client.New(plane.Admin(), client.Options{Scheme: feed.NewScheme()})
 	}
+	observing, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel = cancel
+	if err == nil {
+		err = observe(observing, plane.Admin(), run)
+	}
 	if err != nil {
-		return nil, errors.Join(err, plane.Stop())
+		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
 }
 
 // Stop ends the control plane.
-func (s *Suite) Stop() error { return s.Plane.Stop() }
+func (s *Suite) Stop() error {
+	s.cancel()
+	return s.Plane.Stop()
+}
 
 // ManagerOptions may all be left out.
 type ManagerOptions struct {
@@ -142,7 +159,7 @@ func (s *Suite) StartIssuer(tokenIssuer string) (*Issuer, error) {
 	}
 	log := slog.New(slog.NewJSONHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	state := issuer.NewState(tokenIssuer, access.NewIndex(InstallNamespace))
-	server := issuer.New(state, issuer.Options{Now: time.Now, Random: rand.Reader, Logger: log})
+	server := issuer.New(state, issuer.Options{Now: time.Now, Random: rand.Reader, Logger: log, Audit: s.AuditLog()})
 	i := &Issuer{Address: public.Addr().String(), OpsAddress: ops.Addr().String(), stop: cancel, done: make(chan error, 2)}
 	go func() { i.done <- server.Serve(ctx, public, ops) }()
 	go func() {
@@ -150,6 +167,9 @@ func (s *Suite) StartIssuer(tokenIssuer string) (*Issuer, error) {
 	}()
 	return i, nil
 }
+
+// AuditLog is where issuers write their audit log to.
+func (s *Suite) AuditLog() io.Writer { return s.Canary.Writer("the audit log of issuers") }
 
 // Writes counts what a client writes, events aside.
 type Writes struct {
@@ -184,6 +204,7 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 type Log struct {
 	mu   sync.Mutex
 	text strings.Builder
+	copy io.Writer
 }
 
 var _ io.Writer = (*Log)(nil)
@@ -192,7 +213,8 @@ var _ io.Writer = (*Log)(nil)
 func (l *Log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.text.Write(p)
+	l.text.Write(p)
+	return l.copy.Write(p)
 }
 
 // String is all of it.
