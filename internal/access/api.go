@@ -59,7 +59,11 @@ func newAPIResource(o *v1alpha1.ApiResource) *apiResource {
 		held := newScopeSet(role.Scopes)
 		a.roles[string(role.Name)] = held
 		for _, name := range a.undeclared(held) {
-			a.unknownScope = append(a.unknownScope, fmt.Sprintf("%q in role %s", name, role.Name))
+			problem := "%q in role %s"
+			if a.read(name).malformed {
+				problem += " (it must be resource, resource:action or resource:id:action)"
+			}
+			a.unknownScope = append(a.unknownScope, fmt.Sprintf(problem, name, role.Name))
 		}
 	}
 	a.rules, a.invalid = compileConditions("spec.rules", o.Spec.Rules)

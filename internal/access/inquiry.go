@@ -23,7 +23,7 @@ type inquiry struct {
 	givers          [][]Giver    // by asked scope
 	obstacles       [][]Obstacle // by asked scope
 	denial          string       // what the first unmet condition tells the client
-	denied          bool         // by a condition
+	denied, unmet   bool         // by a condition, and by one that did not fail
 
 	input  *policy.Input // made when the first expression needs it
 	budget *policy.Budget
@@ -123,6 +123,9 @@ func (q *inquiry) weigh() Decision {
 	case q.denied:
 		d.Outcome, d.Reason, d.Denial = OutcomeAccessDenied, ReasonConditionNotMet, q.denial
 		d.Message = "Conditions of ScopeGrants that would give the scopes are not met"
+		if !q.unmet {
+			d.Reason, d.Message = ReasonExpressionFailed, "Conditions of ScopeGrants that would give the scopes failed"
+		}
 	case !q.everything && len(q.held()) > 0:
 		d.Outcome, d.Reason = OutcomeInvalidScope, ReasonNotGranted
 		d.Message = "The client has other scopes of the API, but none of those it asked for"
@@ -152,8 +155,8 @@ func (q *inquiry) meets(g *grant, at []int) (Obstacle, bool) {
 		o := Obstacle{Grant: g.key, Reason: ReasonConditionNotMet, Message: fmt.Sprintf("spec.conditions[%d] is not met", i)}
 		if err != nil {
 			o.Reason, o.Message = ReasonExpressionFailed, fmt.Sprintf("spec.conditions[%d] failed: %v", i, err)
-		} else if !q.denied {
-			q.denial = c.message
+		} else if !q.unmet {
+			q.denial, q.unmet = c.message, true
 		}
 		q.denied = true
 		return o, false

@@ -142,6 +142,9 @@ func (x *Index) GrantVerdict(key types.NamespacedName, now time.Time) (GrantVerd
 			}
 		})
 	}
+	if v.Active.OK && v.MatchedClients == 0 {
+		v.Active.Message = "The grant is in force, and no M2MClient matches its subjects yet: compare their namespaces, names and labels"
+	}
 	return v, true
 }
 
@@ -165,8 +168,16 @@ func (x *Index) grantRefs(g *grant, api *apiResource) Finding {
 		return notOK(v1alpha1.ReasonUnknownRole, "ApiResource %q has no role %s: add them there in spec.roles, or take them "+
 			"out of this grant", g.api.Name, some(unknown, ", "))
 	}
+	var malformed []string
 	for _, name := range api.undeclared(g.scopes) {
+		if api.read(name).malformed {
+			malformed = append(malformed, strconv.Quote(name))
+		}
 		unknown = append(unknown, strconv.Quote(name))
+	}
+	if len(malformed) > 0 {
+		return notOK(v1alpha1.ReasonUnknownScope, "ApiResource %q has hierarchical scopes, and %s is none: write resource, "+
+			"resource:action or resource:id:action, with no part empty", g.api.Name, some(malformed, ", "))
 	}
 	if len(unknown) > 0 {
 		return notOK(v1alpha1.ReasonUnknownScope, "ApiResource %q does not declare %s: declare them there in spec.scopes, or "+

@@ -19,6 +19,9 @@ const (
 	// maxRejected and maxScopeName bound what a line repeats of a request. No ApiResource declares a longer name.
 	maxRejected  = 32
 	maxScopeName = 128
+	// maxDetail and maxObstacles bound what a line says of expressions that refuse.
+	maxDetail    = 512
+	maxObstacles = 5
 	// redacted stands for what must not be written down.
 	redacted = "[redacted]"
 )
@@ -141,6 +144,9 @@ func (rec *record) attributes(e endpoint, a reply) []slog.Attr {
 	attributes = append(attributes, rec.rejected()...)
 	add("outcome", outcome)
 	add("reason", rec.why(a))
+	if rec.decision.Outcome == access.OutcomeAccessDenied {
+		add("detail", rec.printable(rec.decision.Message, maxDetail))
+	}
 	add("tokenClient", rec.tokenClientID)
 	add("jti", rec.tokenID)
 	add("kid", rec.keyID)
@@ -170,6 +176,8 @@ type grantedScope struct {
 type rejectedScope struct {
 	Scope  string `json:"scope"`
 	Reason string `json:"reason"`
+	// Obstacles are the first few ScopeGrants that would give the scope, each with what keeps it from that.
+	Obstacles []string `json:"obstacles,omitempty"`
 }
 
 // granted names all scopes that are granted: they, and the grants, are objects' names.
@@ -193,7 +201,11 @@ func (rec *record) rejected() []slog.Attr {
 	var attributes []slog.Attr
 	var rejected []rejectedScope
 	for _, scope := range rec.decision.Rejected[:min(len(rec.decision.Rejected), maxRejected)] {
-		rejected = append(rejected, rejectedScope{Scope: rec.printable(scope.Name), Reason: scope.Reason})
+		r := rejectedScope{Scope: rec.printable(scope.Name, maxScopeName), Reason: scope.Reason}
+		for _, obstacle := range scope.Obstacles[:min(len(scope.Obstacles), maxObstacles)] {
+			r.Obstacles = append(r.Obstacles, rec.printable(obstacle.String(), maxDetail))
+		}
+		rejected = append(rejected, r)
 	}
 	if len(rejected) > 0 {
 		attributes = append(attributes, slog.Any("rejected", rejected))
@@ -204,12 +216,12 @@ func (rec *record) rejected() []slog.Attr {
 	return attributes
 }
 
-// printable is the name of a scope as it may be logged. What a request calls a scope may be anything, also what belongs
-// into another parameter: the secret or assertion that it presents, or a token, of which every JSON object's encoding
-// tells (RFC 7515 section 7.1).
-func (rec *record) printable(name string) string {
-	if strings.Contains(name, "eyJ") || (rec.reveals != nil && rec.reveals(name)) {
+// printable is what may be logged of the name of a scope, or of a text that may hold one. What a request calls a scope
+// may be anything, also what belongs into another parameter: the secret or assertion that it presents, or a token, of
+// which every JSON object's encoding tells (RFC 7515 section 7.1).
+func (rec *record) printable(text string, limit int) string {
+	if strings.Contains(text, "eyJ") || (rec.reveals != nil && rec.reveals(text)) {
 		return redacted
 	}
-	return name[:min(len(name), maxScopeName)]
+	return text[:min(len(text), limit)]
 }

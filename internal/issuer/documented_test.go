@@ -50,7 +50,12 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		rec.decision.Rejected = append(rec.decision.Rejected, access.RejectedScope{Name: "x", Reason: strconv.Itoa(i)})
 	}
 	s.audit(endpointToken, reply{}, rec, time.Second)
-	line := audit.take(t)[0]
+	denied := *rec
+	denied.decision.Outcome = access.OutcomeAccessDenied
+	s.audit(endpointToken, reply{errorCode: codeAccessDenied}, &denied, time.Second)
+	lines := audit.take(t)
+	line := lines[0]
+	maps.Copy(line, lines[1])
 	fields := slices.Collect(maps.Keys(line))
 	for _, field := range fields {
 		if !slices.Contains(documented, field) {
