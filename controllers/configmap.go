@@ -25,8 +25,10 @@ func ensureConfigMap(ctx context.Context, c client.Client, live client.Reader, o
 	}
 	switch {
 	case apierrors.IsNotFound(err):
-		own(wanted, owner, kind)
-		err = c.Create(ctx, wanted)
+		if err = stillThere(ctx, live, owner); err == nil {
+			own(wanted, owner, kind)
+			err = c.Create(ctx, wanted)
+		}
 	case err != nil:
 	case !hasLabels(found, wanted.Labels) && !ownedBy(found, owner):
 		return false, nil

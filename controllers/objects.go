@@ -1,6 +1,9 @@
 package controllers
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -11,7 +14,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/manifests"
 )
 
@@ -68,6 +73,22 @@ func settle(after time.Duration, err error) (ctrl.Result, error) {
 		return ctrl.Result{RequeueAfter: conflictRetry}, nil
 	}
 	return ctrl.Result{RequeueAfter: after}, err
+}
+
+// stillThere asks past the cache whether an object is, before something is made that it owns. What it owned may be seen
+// to go before it is itself; and what is made for an owner whose kind is gone too, as when everything is uninstalled,
+// nobody ever collects.
+func stillThere(ctx context.Context, live client.Reader, owner client.Object) error {
+	current := owner.DeepCopyObject().(client.Object)
+	err := live.Get(ctx, client.ObjectKeyFromObject(owner), current)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("read %s: %w", owner.GetName(), err)
+	}
+	if err != nil || current.GetUID() != owner.GetUID() || current.GetDeletionTimestamp() != nil {
+		return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("owner").GroupResource(), owner.GetName(),
+			errors.New("it is being deleted"))
+	}
+	return nil
 }
 
 // soonest is how long to wait for the next of a point in time and a wait, each of which may be zero for never. It is

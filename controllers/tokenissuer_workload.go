@@ -36,18 +36,19 @@ func (r *issuerRun) applyWorkload(ctx context.Context) error {
 	}
 	name := r.issuer.ServiceName()
 	found := &appsv1.Deployment{}
+	here := func() error { return stillThere(ctx, r.Live, r.issuer) }
 	for _, apply := range []func() error{
 		func() error {
-			return applyTo(ctx, r.Client, workload.ServiceAccountName, r.Namespace, &corev1.ServiceAccount{}, w.ServiceAccount(), corev1ac.ExtractServiceAccount)
+			return applyTo(ctx, r.Client, here, workload.ServiceAccountName, r.Namespace, &corev1.ServiceAccount{}, w.ServiceAccount(), corev1ac.ExtractServiceAccount)
 		},
 		func() error {
-			return applyTo(ctx, r.Client, name, r.Namespace, &corev1.Service{}, w.Service(), corev1ac.ExtractService)
+			return applyTo(ctx, r.Client, here, name, r.Namespace, &corev1.Service{}, w.Service(), corev1ac.ExtractService)
 		},
 		func() error {
-			return applyTo(ctx, r.Client, name, r.Namespace, &policyv1.PodDisruptionBudget{}, w.PodDisruptionBudget(), policyv1ac.ExtractPodDisruptionBudget)
+			return applyTo(ctx, r.Client, here, name, r.Namespace, &policyv1.PodDisruptionBudget{}, w.PodDisruptionBudget(), policyv1ac.ExtractPodDisruptionBudget)
 		},
 		func() error {
-			return applyTo(ctx, r.Client, name, r.Namespace, found, deployment, appsv1ac.ExtractDeployment)
+			return applyTo(ctx, r.Client, here, name, r.Namespace, found, deployment, appsv1ac.ExtractDeployment)
 		},
 	} {
 		if err := apply(); apierrors.IsInvalid(err) {
@@ -60,8 +61,9 @@ func (r *issuerRun) applyWorkload(ctx context.Context) error {
 	return nil
 }
 
-// applyTo applies what is wanted, unless the object as it was last seen holds all of it under our name already.
-func applyTo[O client.Object, A runtime.ApplyConfiguration](ctx context.Context, c client.Client, name, namespace string, found O, wanted A, extract func(O, string) (A, error)) error {
+// applyTo applies what is wanted, unless the object as it was last seen holds all of it under our name already. Before it
+// makes one that is missing it asks whether its owner is still there.
+func applyTo[O client.Object, A runtime.ApplyConfiguration](ctx context.Context, c client.Client, ownerHere func() error, name, namespace string, found O, wanted A, extract func(O, string) (A, error)) error {
 	err := c.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, found)
 	if err == nil {
 		ours, err := extract(found, fieldOwner)
@@ -70,6 +72,8 @@ func applyTo[O client.Object, A runtime.ApplyConfiguration](ctx context.Context,
 		}
 	} else if !apierrors.IsNotFound(err) {
 		return fmt.Errorf("read %s: %w", name, err)
+	} else if err := ownerHere(); err != nil {
+		return err
 	}
 	if err := c.Apply(ctx, wanted, client.FieldOwner(fieldOwner), client.ForceOwnership); err != nil {
 		return fmt.Errorf("apply %s: %w", name, err)
