@@ -45,7 +45,7 @@ func TestIssuerWaitsForAnAPIServerThatIsAwayAtStart(t *testing.T) {
 	log := slog.New(slog.NewJSONHandler(world.Log, nil))
 	public, _ := net.Listen("tcp", "127.0.0.1:0")
 	ops, _ := net.Listen("tcp", "127.0.0.1:0")
-	go issuer.New(state, issuer.Options{Now: time.Now, Random: rand.Reader, Logger: log, Audit: world.AuditLog()}).Serve(running, public, ops)
+	go issuer.New(state, issuer.Options{Now: time.Now, Random: rand.Reader, Logger: log, Audit: world.Audit}).Serve(running, public, ops)
 	fed := make(chan error, 1)
 	go func() {
 		fed <- feed.Run(running, restConfig, feed.Options{Namespace: suite.InstallNamespace, TokenIssuer: issuerName, Logger: log}, state)

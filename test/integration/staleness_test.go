@@ -42,7 +42,7 @@ func TestStalenessOfTheWatchDuringAnOutage(t *testing.T) {
 	log := slog.New(slog.NewJSONHandler(world.Log, nil))
 	public, _ := net.Listen("tcp", "127.0.0.1:0")
 	ops, _ := net.Listen("tcp", "127.0.0.1:0")
-	go issuer.New(state, issuer.Options{Now: time.Now, Random: rand.Reader, Logger: log, Audit: world.AuditLog()}).Serve(running, public, ops)
+	go issuer.New(state, issuer.Options{Now: time.Now, Random: rand.Reader, Logger: log, Audit: world.Audit}).Serve(running, public, ops)
 	go feed.Run(running, restConfig, feed.Options{Namespace: suite.InstallNamespace, TokenIssuer: issuerName, Logger: log}, state)
 	i := &suite.Issuer{OpsAddress: ops.Addr().String()}
 	suite.Eventually(t, func() string { return notReady(i) })

@@ -40,6 +40,8 @@ type Suite struct {
 	Admin client.Client
 	// Log of all managers and issuers, but for the audit log.
 	Log *Log
+	// Audit is the audit log of all issuers.
+	Audit *Log
 	// Canary knows what is secret, and what was written down.
 	Canary *canary.Run
 
@@ -53,7 +55,10 @@ func Start(ctx context.Context) (*Suite, error) {
 		return nil, err
 	}
 	run := canary.NewRun()
-	s := &Suite{Plane: plane, Log: &Log{copy: run.Writer("the log of managers and issuers")}, Canary: run}
+	s := &Suite{Plane: plane, Canary: run,
+		Log:   &Log{copy: run.Writer("the log of managers and issuers")},
+		Audit: &Log{copy: run.Writer("the audit log of issuers")},
+	}
 	log := slog.New(slog.NewJSONHandler(s.Log, nil))
 	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
 	klog.SetSlogLogger(log)
@@ -159,7 +164,7 @@ func (s *Suite) StartIssuer(tokenIssuer string) (*Issuer, error) {
 	}
 	log := slog.New(slog.NewJSONHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	state := issuer.NewState(tokenIssuer, access.NewIndex(InstallNamespace))
-	server := issuer.New(state, issuer.Options{Now: time.Now, Random: rand.Reader, Logger: log, Audit: s.AuditLog()})
+	server := issuer.New(state, issuer.Options{Now: time.Now, Random: rand.Reader, Logger: log, Audit: s.Audit})
 	i := &Issuer{Address: public.Addr().String(), OpsAddress: ops.Addr().String(), stop: cancel, done: make(chan error, 2)}
 	go func() { i.done <- server.Serve(ctx, public, ops) }()
 	go func() {
@@ -167,9 +172,6 @@ func (s *Suite) StartIssuer(tokenIssuer string) (*Issuer, error) {
 	}()
 	return i, nil
 }
-
-// AuditLog is where issuers write their audit log to.
-func (s *Suite) AuditLog() io.Writer { return s.Canary.Writer("the audit log of issuers") }
 
 // Writes counts what a client writes, events aside.
 type Writes struct {
