@@ -38,15 +38,26 @@ func readClaims(assertion string) (claims, bool) {
 		return claims{}, false
 	}
 	segments := strings.Split(assertion, ".")
-	if len(segments) != 3 || segments[0] == "" || segments[1] == "" || segments[2] == "" {
+	if len(segments) != 3 {
 		return claims{}, false
 	}
-	decoded, err := base64.RawURLEncoding.Strict().DecodeString(segments[1])
-	if err != nil {
+	// Strictly, all three: go-jose would take several spellings of the same bytes, also of those that are signed.
+	var decoded [3][]byte
+	for i, segment := range segments {
+		var err error
+		if decoded[i], err = base64.RawURLEncoding.Strict().DecodeString(segment); err != nil || segment == "" {
+			return claims{}, false
+		}
+	}
+	var header map[string]json.RawMessage
+	if err := json.Unmarshal(decoded[0], &header); err != nil {
+		return claims{}, false
+	}
+	if _, critical := header["crit"]; critical { // RFC 7515 section 4.1.11: we understand no extension
 		return claims{}, false
 	}
 	var c claims
-	if err := json.Unmarshal(decoded, &c); err != nil {
+	if err := json.Unmarshal(decoded[1], &c); err != nil {
 		return claims{}, false
 	}
 	return c, true

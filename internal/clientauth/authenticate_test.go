@@ -96,6 +96,28 @@ func TestAuthenticate(t *testing.T) {
 	}
 }
 
+// TestLongSecret: a secret that fills a request costs a client with several credentials no more than one with none.
+func TestLongSecret(t *testing.T) {
+	f := newFixture(t)
+	long := strings.Repeat("s", maxSecret+1)
+	client := f.add("default", "known", false, time.Time{})
+	known, _ := f.index.Client(client)
+	owner := credential.Owner{Issuer: "default", ClientID: client}
+	f.index.Upsert(&v1alpha1.M2MClient{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "jobs", Name: "known"},
+		Spec:       v1alpha1.M2MClientSpec{IssuerRef: v1alpha1.TokenIssuerReference{Name: "default"}},
+		Status: v1alpha1.M2MClientStatus{Credentials: append(known.Credentials,
+			f.pepper.Entry(owner, credential.Credential{ID: "long", Secret: long}, v1alpha1.CredentialCurrent, now, time.Time{}),
+			f.pepper.Entry(owner, credential.Credential{ID: "longest", Secret: long[1:]}, v1alpha1.CredentialCurrent, now, time.Time{}))},
+	})
+	for secret, want := range map[string]bool{long: false, long[1:]: true} {
+		_, _, failure := New("default", f.index).Authenticate(secretOf(client, secret), Trust{Pepper: f.pepper}, source, now)
+		if (failure == nil) != want || (!want && !same(failure, errBadCredentials)) {
+			t.Errorf("%d bytes: %+v", len(secret), failure)
+		}
+	}
+}
+
 func TestThrottle(t *testing.T) {
 	f := newFixture(t)
 	known := f.add("default", "known", false, time.Time{})

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/big"
 	"strings"
 	"sync"
 	"testing"
@@ -319,6 +320,13 @@ func hs256(secret []byte) func() string {
 }
 
 // TestMalformedAssertions: what no library would make.
+// respelled are the same bytes as those of a segment whose last character has bits that say nothing.
+func respelled(segment string) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := len(segment) - 1
+	return segment[:last] + string(alphabet[strings.IndexByte(alphabet, segment[last])|1])
+}
+
 func TestMalformedAssertions(t *testing.T) {
 	key := testKeys()["ES256"]
 	header, claims := text(goodHeader()), text(goodClaims())
@@ -337,6 +345,9 @@ func TestMalformedAssertions(t *testing.T) {
 		"padding":                {parts[0] + "." + parts[1] + "=." + parts[2], ReasonMalformed},
 		"end of line":            {parts[0] + "." + parts[1] + "\n." + parts[2], ReasonMalformed},
 		"end of line at the end": {good + "\n", ReasonMalformed},
+		"spare bits, header":     {respelled(parts[0]) + "." + parts[1] + "." + parts[2], ReasonMalformed},
+		"spare bits, signature":  {parts[0] + "." + parts[1] + "." + respelled(parts[2]), ReasonMalformed},
+		"crit is null":           {key.Sign(insert(header, `"crit":null`), claims), ReasonMalformed},
 		"other base64":           {parts[0] + "." + parts[1] + "." + "/+" + parts[2][2:], ReasonMalformed},
 		"JSON serialization":     {fmt.Sprintf(`{"protected":%q,"payload":%q,"signature":%q}`, parts[0], parts[1], parts[2]), ReasonMalformed},
 		"too large":              {key.Sign(header, insert(claims, `"a":"`+strings.Repeat("x", maxAssertion)+`"`)), ReasonMalformed},
@@ -465,6 +476,27 @@ func TestAssertionThrottle(t *testing.T) {
 		}
 	}
 	a.wantGood(signed(goodHeader(), goodClaims()), now)
+}
+
+// TestSignatureBeyondTheModulus: verifying one ends at once, and a stranger, whose decoy has the largest modulus of its
+// size, would show by taking longer. So it is verified against the decoy for everybody.
+func TestSignatureBeyondTheModulus(t *testing.T) {
+	key := clientkey.Key{Algorithm: jose.RS256, Public: testKeys()["RS256"].Public()}
+	public := key.Public.(*rsa.PublicKey)
+	below := new(big.Int).Sub(public.N, big.NewInt(1))
+	for signature, want := range map[string]bool{
+		string(public.N.FillBytes(make([]byte, public.Size()))): false,
+		string(below.FillBytes(make([]byte, public.Size()))):    true,
+		string(below.FillBytes(make([]byte, public.Size()+1))):  false,
+	} {
+		s, reason := readSigned(assertion.Compact(`{"alg":"RS256"}`, text(goodClaims()), func([]byte) []byte { return []byte(signature) }))
+		if reason != "" {
+			t.Fatal(reason)
+		}
+		if s.couldBeOf(key) != want || s.verifies(key, true) {
+			t.Errorf("a signature of %d bytes that is below the modulus: %t", len(signature), want)
+		}
+	}
 }
 
 // TestDecoys: what is verified in vain must take the way of what is verified in earnest.

@@ -95,9 +95,6 @@ func (c *Cluster) verify(token string) (payload []byte, keyID, reason string) {
 		return nil, "", ReasonWrongAlgorithm
 	}
 	header := jws.Signatures[0].Protected
-	if _, critical := header.ExtraHeaders["crit"]; critical {
-		return nil, "", ReasonMalformed // RFC 7515 section 4.1.11: we understand no extension
-	}
 	if typ, present := header.ExtraHeaders[jose.HeaderType]; present {
 		if name, _ := typ.(string); !strings.EqualFold(name, "JWT") {
 			return nil, "", ReasonWrongType // it was made for another purpose (RFC 8725 section 3.11)

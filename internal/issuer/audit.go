@@ -180,11 +180,12 @@ type rejectedScope struct {
 	Obstacles []string `json:"obstacles,omitempty"`
 }
 
-// granted names all scopes that are granted: they, and the grants, are objects' names.
+// granted names all scopes that are granted, in full: one of the hierarchical syntax may have an id that the request
+// makes up.
 func (rec *record) granted() []slog.Attr {
 	var granted []grantedScope
 	for _, scope := range rec.decision.Granted {
-		g := grantedScope{Scope: scope.Name}
+		g := grantedScope{Scope: rec.printable(scope.Name, len(scope.Name))}
 		for _, giver := range scope.Givers {
 			g.Grants = append(g.Grants, giver.Grant.String())
 		}

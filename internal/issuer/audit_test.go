@@ -269,6 +269,30 @@ func TestAuditBoundsAndRedactsScopes(t *testing.T) {
 	}
 }
 
+// TestAuditRedactsGrantedScopes: where a grant covers every id, the id is what the request says it is.
+func TestAuditRedactsGrantedScopes(t *testing.T) {
+	s, audit := newAudited(t)
+	s.state.index.Upsert(&v1alpha1.ApiResource{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "courses", Name: "course-api"},
+		Spec: v1alpha1.ApiResourceSpec{
+			IssuerRef: v1alpha1.TokenIssuerReference{Name: "default"}, Identifier: auditAudience,
+			ScopeSyntax: v1alpha1.ScopeSyntaxHierarchical, Scopes: []v1alpha1.ApiScope{{Name: "read"}},
+		},
+	})
+	long := "read:" + strings.Repeat("l", 500) + ":x"
+	post(s, "jobs.publisher", auditSecret, "grant_type", "client_credentials", "audience", auditAudience,
+		"scope", "read:"+auditSecret+":x read:eyJhbGciOiJub25lIn0.e30.:x "+long)
+	line := audit.take(t)[0]
+	count := map[any]int{}
+	granted, _ := line["granted"].([]any)
+	for _, one := range granted {
+		count[one.(map[string]any)["scope"]]++
+	}
+	if len(granted) != 3 || count[redacted] != 2 || count[long] != 1 {
+		t.Errorf("the line is %v", line)
+	}
+}
+
 func TestAuditThatCannotBeWritten(t *testing.T) {
 	s, audit := newAudited(t)
 	audit.failure = errors.New("the disk is full")

@@ -11,6 +11,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/access"
 	"github.com/m2m-operator/m2m-operator/internal/clientkey"
 	"github.com/m2m-operator/m2m-operator/internal/keyring"
 )
@@ -62,7 +63,7 @@ func (s *Server) metadata(e endpoint, r *http.Request) reply {
 	m.IntrospectionEndpoint = v1alpha1.EndpointURL(issuer.URL, v1alpha1.PathIntrospection)
 	m.IntrospectionAuthMethods, m.IntrospectionAuthAlgorithms = m.AuthMethods, m.AuthAlgorithms
 	if e == endpointDiscovery {
-		m.SubjectTypes, m.SigningAlgorithms = []string{"public"}, issuer.Algorithms
+		m.SubjectTypes, m.SigningAlgorithms = []string{"public"}, s.algorithms(issuer)
 	}
 	return document(jsonReply(http.StatusOK, m), r)
 }
@@ -74,7 +75,22 @@ func (s *Server) jwks(r *http.Request) reply {
 	if !ok {
 		return errNotIssuing.reply("")
 	}
-	return document(reply{status: http.StatusOK, contentType: typeJWKS, body: keys}, r)
+	a := document(reply{status: http.StatusOK, contentType: typeJWKS, body: keys.JWKS()}, r)
+	a.keyRing = keys.Version()
+	return a
+}
+
+// algorithms are those that tokens may be signed with: what is listed, and what was and is still in tokens that live.
+func (s *Server) algorithms(issuer access.Issuer) []v1alpha1.SigningAlgorithm {
+	algorithms := slices.Clone(issuer.Algorithms)
+	if keys, ok := s.state.publicKeys(); ok {
+		for _, key := range keys.Keys() {
+			if !slices.Contains(algorithms, key.Algorithm) {
+				algorithms = append(algorithms, key.Algorithm)
+			}
+		}
+	}
+	return algorithms
 }
 
 // document lets everybody read and keep an answer. While we fail, an old one is better than none (RFC 5861 section 4).

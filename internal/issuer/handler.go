@@ -19,6 +19,10 @@ func (s *Server) servePublic(w http.ResponseWriter, r *http.Request) {
 	e := route(r.URL.EscapedPath(), pathOf(issuer.URL))
 	source := clientauth.Network(s.source(r))
 	if !s.requests.take(source) {
+		if !s.refusals.take(source) {
+			panic(http.ErrAbortHandler) // whoever does not take so many answers gets no more; net/http logs nothing of it
+		}
+		defer s.refusals.giveBack(source)
 		s.serve(w, r, e, answerBusy)
 		return
 	}

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/m2m-operator/m2m-operator/internal/keyring"
 )
 
 const (
@@ -26,6 +28,8 @@ type reply struct {
 	cacheControl string
 	// etag of a stored answer.
 	etag string
+	// keyRing names the ring of a JWKS. The manager reads it, to know which keys sign here.
+	keyRing string
 	// anyOrigin lets scripts of any web page read the answer.
 	anyOrigin bool
 	// allow lists the methods of the endpoint, where another one was used (RFC 9110 section 15.5.6).
@@ -53,6 +57,7 @@ func (a reply) write(w http.ResponseWriter) {
 	set("Cache-Control", a.cacheControl)
 	set("Content-Type", a.contentType)
 	set("ETag", a.etag)
+	set(keyring.Header, a.keyRing)
 	set("Allow", a.allow)
 	set("WWW-Authenticate", a.challenge)
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -70,6 +75,9 @@ func (a reply) write(w http.ResponseWriter) {
 	}
 	w.WriteHeader(a.status)
 	_, _ = w.Write(a.body) // when it fails, nobody is left to be told
+	// What the transport holds back it would send when the request has given back its place, and over HTTP/2 that takes as
+	// long as the reader likes.
+	_ = http.NewResponseController(w).Flush()
 }
 
 // jsonReply answers with a JSON object.

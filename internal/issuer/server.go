@@ -22,6 +22,9 @@ const (
 
 	// maxStreams bounds the requests that one HTTP/2 connection has open at once.
 	maxStreams = 100
+	// maxFrame is the least that HTTP/2 allows (RFC 9113 section 4.2). A frame is read as a whole, of whatever type it is,
+	// and the memory that it took is kept with the connection.
+	maxFrame = 16 << 10
 
 	// shutdownTimeout bounds the wait for requests that are still being answered when the server closes.
 	shutdownTimeout = 10 * time.Second
@@ -58,6 +61,8 @@ type Server struct {
 	// What there is room for: connections of either port, and requests of the public one.
 	publicConnections, opsConnections *connections
 	requests                          *quota
+	// refusals are answers to requests for which there is no place.
+	refusals *quota
 }
 
 // New makes a server that answers from a state.
@@ -75,6 +80,7 @@ func New(state *State, options Options) *Server {
 	s.publicConnections = newConnections(maxConnections, maxConnections/sourceShare, s.isProxy)
 	s.opsConnections = newConnections(maxOpsConnections, maxOpsConnections, s.isProxy)
 	s.requests = newQuota(maxRequests, maxRequests/sourceShare)
+	s.refusals = newQuota(maxRequests, maxRequests/sourceShare)
 	s.metrics.registry.MustRegister(s.newLoadGauges()...)
 	s.metricsHandler = s.metrics.handler()
 	s.public = s.newHTTPServer(s.servePublic, s.publicConnections)
@@ -83,6 +89,8 @@ func New(state *State, options Options) *Server {
 		MaxConcurrentStreams:          maxStreams,
 		MaxReceiveBufferPerConnection: maxBody,
 		MaxReceiveBufferPerStream:     maxBody,
+		MaxReadFrameSize:              maxFrame,
+		WriteByteTimeout:              writeTimeout, // that of http.Server ends streams, not connections
 	}
 	s.public.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: state.getCertificate}
 	s.ops = s.newHTTPServer(s.serveOps, s.opsConnections)

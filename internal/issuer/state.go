@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -71,22 +70,19 @@ func (s *State) hasSynced() bool {
 
 func (s *State) issuer() (access.Issuer, bool) { return s.index.Issuer(s.issuerName) }
 
-// publicKeys is the JWKS, and whether there is one to publish: an empty set would make verifiers refuse every token.
-func (s *State) publicKeys() ([]byte, bool) {
+// publicKeys are what to publish, and whether there is anything: an empty set would make verifiers refuse every token.
+func (s *State) publicKeys() (*keyring.KeySet, bool) {
 	keys := s.keys.Load()
-	if keys == nil || keys.Empty() {
-		return nil, false
-	}
-	return keys.JWKS(), true
+	return keys, keys != nil && !keys.Empty()
 }
 
-// signingKey is the key to sign with, and whether it is at hand.
-func (s *State) signingKey(algorithm v1alpha1.SigningAlgorithm) (jose.JSONWebKey, bool) {
+// signingKey is the key to sign with, of the first of the algorithms that has one at hand, and whether any has.
+func (s *State) signingKey(algorithms ...v1alpha1.SigningAlgorithm) (jose.JSONWebKey, bool) {
 	keys := s.keys.Load()
 	if keys == nil {
 		return jose.JSONWebKey{}, false
 	}
-	return keys.SigningKey(algorithm)
+	return keys.SigningKey(algorithms...)
 }
 
 // publicKey is the key that the JWKS publishes under a kid, and whether there is one.
@@ -127,12 +123,11 @@ func (s *State) whyNotIssuing() string {
 	if !s.hasSynced() {
 		return "the objects of the Kubernetes API have not all arrived"
 	}
-	issuer, ok := s.issuer()
-	if !ok {
+	if _, ok := s.issuer(); !ok {
 		return fmt.Sprintf("there is no TokenIssuer %q", s.issuerName)
 	}
-	// One key is enough: while an algorithm that was added a moment ago has none yet, the others go on.
-	if !slices.ContainsFunc(issuer.Algorithms, func(a v1alpha1.SigningAlgorithm) bool { _, ok := s.signingKey(a); return ok }) {
+	// One key is enough, of whichever algorithm: while another was added a moment ago and has none yet, it goes on.
+	if _, ok := s.signingKey(v1alpha1.SigningAlgorithms...); !ok {
 		return "there is no signing key"
 	}
 	if pepper := s.pepper.Load(); pepper == nil || !pepper.Present() {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/access"
 	"github.com/m2m-operator/m2m-operator/internal/clientauth"
 	"github.com/m2m-operator/m2m-operator/internal/token"
@@ -188,7 +189,7 @@ func parseScope(scope string) (tokens []string, wellFormed bool) {
 // mint makes the token that was decided on.
 func (s *Server) mint(client access.Client, decision access.Decision, now time.Time, rec *record) (tokenResponse, *oauthError) {
 	issuer, ok := s.state.issuer()
-	key, found := s.state.signingKey(decision.Algorithm)
+	key, found := s.state.signingKey(append([]v1alpha1.SigningAlgorithm{decision.Algorithm}, decision.OtherAlgorithms...)...)
 	if !ok || !found {
 		s.log.Error("no signing key", "requestID", rec.id, "algorithm", decision.Algorithm)
 		return tokenResponse{}, errNotIssuing
