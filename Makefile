@@ -95,6 +95,12 @@ test: assets ## All tests, against a real kube-apiserver and etcd
 	@KUBEBUILDER_ASSETS="$$(hack/kubernetes/assets.sh)" M2M_PROPAGATION_REPORT=$(CURDIR)/$(BIN)/propagation.txt go test -timeout 20m ./...
 	@cat $(BIN)/propagation.txt
 
+FUZZTIME ?= 30s
+
+.PHONY: fuzz
+fuzz: ## The fuzz tests, one after the other, each for FUZZTIME (30s)
+	@hack/fuzz.sh '$(FUZZTIME)'
+
 .PHONY: interop
 interop: assets ## OAuth clients and verifiers that nobody here wrote (Node, Python, curl: installed if absent) on running issuers
 	@tools="$$(test/interop/tools.sh)" && export M2M_INTEROP_TOOLS="$$tools" KUBEBUILDER_ASSETS="$$(hack/kubernetes/assets.sh)" && \
