@@ -47,7 +47,7 @@ func (r *ScopeGrantReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	matched := int32(judged.MatchedClients)
 	grant.Status.MatchedClients = &matched
 	message := judged.Active.Message
-	if judged.MatchedClients == 0 {
+	if judged.MatchedClients == 0 && !judged.Active.OK {
 		message += "; its subjects match no M2MClient of the API's TokenIssuer"
 	}
 	wait := report(r.Events, grant, now,

@@ -90,6 +90,9 @@ type Decision struct {
 	// Lifetime and Algorithm of the token, if one is granted.
 	Lifetime  time.Duration
 	Algorithm v1alpha1.SigningAlgorithm
+	// OtherAlgorithms may sign it as long as no key of Algorithm does, the best first. There are none where the
+	// ApiResource names its algorithm itself.
+	OtherAlgorithms []v1alpha1.SigningAlgorithm
 }
 
 // GrantedScope is a scope with everything that gives it, sorted by grant; nothing if the ApiResource gives every scope to
@@ -205,6 +208,21 @@ func (p parties) algorithm() v1alpha1.SigningAlgorithm {
 		return p.api.algorithm
 	}
 	return p.issuer.Algorithms[0]
+}
+
+// otherAlgorithms are those that the issuer lists, then those that it may have listed before: while a new first one has no
+// key that signs yet, the others go on.
+func (p parties) otherAlgorithms() []v1alpha1.SigningAlgorithm {
+	if p.api.algorithm != "" {
+		return nil
+	}
+	others := slices.Clone(p.issuer.Algorithms[1:])
+	for _, algorithm := range v1alpha1.SigningAlgorithms {
+		if !slices.Contains(p.issuer.Algorithms, algorithm) {
+			others = append(others, algorithm)
+		}
+	}
+	return others
 }
 
 // split parts the grants that are active now from the others.

@@ -91,16 +91,18 @@ func (x *Index) Delete(ref Ref) {
 	x.remove(ref)
 }
 
-// SetNamespaceTerminating says whether the namespace is being deleted. While it is, its objects count as gone. Call it
-// with false when the namespace is gone altogether, so that its name is forgotten.
-func (x *Index) SetNamespaceTerminating(namespace string, terminating bool) {
+// SetNamespaceTerminating says whether the namespace is being deleted, and returns whether that is news. While it is, its
+// objects count as gone. Call it with false when the namespace is gone altogether, so that its name is forgotten.
+func (x *Index) SetNamespaceTerminating(namespace string, terminating bool) (changed bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	changed = x.gone(namespace) != terminating
 	if terminating {
 		x.terminating[namespace] = struct{}{}
 	} else {
 		delete(x.terminating, namespace)
 	}
+	return changed
 }
 
 // Holds reports whether the index knows of any object in the namespace.
@@ -124,7 +126,7 @@ type Client struct {
 	TokensRevokedBefore time.Time
 	// Methods by which the client may prove itself.
 	Methods []v1alpha1.AuthenticationMethod
-	// Credentials are what is known of the client's secrets.
+	// Credentials are what is known of the client's secrets, but for those that its spec revokes.
 	Credentials []v1alpha1.CredentialStatus
 	// Keys that verify the client's own assertions; none if one of the spec's is unfit.
 	Keys []clientkey.Key

@@ -347,3 +347,19 @@ func TestServiceAccountNamesAreCompared(t *testing.T) {
 		t.Errorf("in a terminating namespace it proves %+v", got)
 	}
 }
+
+// TestRevokedCredentials: authentication never sees what the spec revokes, whatever status says.
+func TestRevokedCredentials(t *testing.T) {
+	job := aClient(nil)
+	job.Status.Credentials = []v1alpha1.CredentialStatus{{ID: "0000000000000001"}, {ID: "0000000000000002"}}
+	job.Spec.Credential.RevokedIDs = []v1alpha1.CredentialID{"0000000000000001", "0000000000000003"}
+	index := indexOf(job)
+	if client, _ := index.Client("jobs.job"); len(client.Credentials) != 1 || client.Credentials[0].ID != "0000000000000002" {
+		t.Errorf("the index shows %v", client.Credentials)
+	}
+	job.Spec.Credential.RevokedIDs = append(job.Spec.Credential.RevokedIDs, "0000000000000002")
+	index.Upsert(job)
+	if client, known := index.Client("jobs.job"); len(client.Credentials) > 0 || !known {
+		t.Errorf("the index shows %v, known: %t", client.Credentials, known)
+	}
+}

@@ -133,7 +133,7 @@ func (q *inquiry) weigh() Decision {
 		d.Reason, d.Message = ReasonNotGranted, q.nothingGranted()
 	}
 	if d.Outcome == OutcomeGranted {
-		d.Lifetime, d.Algorithm = q.lifetime(), q.algorithm()
+		d.Lifetime, d.Algorithm, d.OtherAlgorithms = q.lifetime(), q.algorithm(), q.otherAlgorithms()
 	}
 	return d
 }
@@ -204,7 +204,7 @@ func (q *inquiry) claim(d *Decision) {
 // refuse turns a decision against the client.
 func (d *Decision) refuse(reason, message string) {
 	d.Outcome, d.Reason, d.Message = OutcomeAccessDenied, reason, message
-	d.Claims, d.Lifetime, d.Algorithm = nil, 0, ""
+	d.Claims, d.Lifetime, d.Algorithm, d.OtherAlgorithms = nil, 0, "", nil
 }
 
 // inputFor is what an expression sees that is asked about these scopes, and what it may cost.
@@ -244,6 +244,10 @@ func (q *inquiry) reject(i int) RejectedScope {
 	}
 	out := RejectedScope{Name: asked.name, Reason: ReasonNotGranted, Obstacles: q.obstacles[i]}
 	out.Message = fmt.Sprintf("No ScopeGrant of ApiResource %s gives this scope to M2MClient %s", q.api.key, q.client.key)
+	if q.api.anyClient { // grants are not looked at
+		out.Message = fmt.Sprintf("ApiResource %s gives any client what it declares, and none of that covers this scope", q.api.key)
+		return out
+	}
 	if len(out.Obstacles) > 0 {
 		out.Reason = out.Obstacles[0].Reason
 	}
@@ -267,6 +271,9 @@ func (o Obstacle) String() string { return fmt.Sprintf("%s (%s)", o.Grant, o.Mes
 
 // nothingGranted explains why the client has no scope at all of an API.
 func (q *inquiry) nothingGranted() string {
+	if q.api.anyClient {
+		return fmt.Sprintf("ApiResource %s gives any client what it declares, which is nothing that was asked for", q.api.key)
+	}
 	message := fmt.Sprintf("No ScopeGrant of ApiResource %s gives M2MClient %s anything", q.api.key, q.client.key)
 	var idle []string
 	for _, g := range q.dormant {

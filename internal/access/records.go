@@ -107,7 +107,9 @@ func newClient(o *v1alpha1.M2MClient) *client {
 		c.keys, c.invalidKeys = clientkey.Parse(*o.Spec.JWKS)
 	}
 	for i := range o.Status.Credentials {
-		c.credentials = append(c.credentials, *o.Status.Credentials[i].DeepCopy())
+		if id := v1alpha1.CredentialID(o.Status.Credentials[i].ID); !slices.Contains(o.Spec.Credential.RevokedIDs, id) {
+			c.credentials = append(c.credentials, *o.Status.Credentials[i].DeepCopy())
+		}
 	}
 	return c
 }

@@ -9,8 +9,8 @@ import (
 // scopeSet is what somebody declares or gives. Who gives need not know in which syntax the API's scopes are read, so a
 // set is ready for either.
 type scopeSet struct {
-	names []string     // sorted
-	items []scope.Item // the names in the hierarchical syntax, but for those that are malformed in it
+	names []string  // sorted
+	items scope.Set // the names in the hierarchical syntax, but for those that are malformed in it
 }
 
 func newScopeSet[S ~string](names []S) scopeSet {
@@ -20,11 +20,13 @@ func newScopeSet[S ~string](names []S) scopeSet {
 	}
 	slices.Sort(out.names)
 	out.names = slices.Compact(out.names)
+	var items []scope.Item
 	for _, name := range out.names {
 		if item, err := scope.Parse(scope.Hierarchical, name); err == nil {
-			out.items = append(out.items, item)
+			items = append(items, item)
 		}
 	}
+	out.items = scope.NewSet(items)
 	return out
 }
 
@@ -40,7 +42,7 @@ func (s scopeSet) gives(syntax scope.Syntax, wanted readScope) bool {
 	if syntax == scope.Exact {
 		return s.has(wanted.name)
 	}
-	return !wanted.malformed && slices.ContainsFunc(s.items, func(i scope.Item) bool { return i.Covers(wanted.item) })
+	return !wanted.malformed && s.items.Covers(wanted.item)
 }
 
 // declares reports whether an API that declares the set knows the scope.
@@ -48,7 +50,7 @@ func (s scopeSet) declares(syntax scope.Syntax, wanted readScope) bool {
 	if syntax == scope.Exact {
 		return s.has(wanted.name)
 	}
-	return !wanted.malformed && slices.ContainsFunc(s.items, func(i scope.Item) bool { return i.Declares(wanted.item) })
+	return !wanted.malformed && s.items.Declares(wanted.item)
 }
 
 func (s scopeSet) has(name string) bool {

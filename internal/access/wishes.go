@@ -72,8 +72,8 @@ func (x *Index) judge(c *client, w wish, now time.Time) (WishVerdict, time.Time)
 func (x *Index) pending(a *apiResource, now time.Time) ([]Pending, time.Time) {
 	counts, next := map[string]int{}, time.Time{}
 	for c := range x.byWish[a.key] {
-		if x.gone(c.key.Namespace) {
-			continue
+		if x.gone(c.key.Namespace) || c.issuer != a.audience.issuer {
+			continue // whom no grant of the API could serve does not wait for its owner
 		}
 		waits := false
 		for _, w := range c.wishes {

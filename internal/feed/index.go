@@ -115,9 +115,10 @@ func (f *indexFeed) delete(ref access.Ref) {
 	f.notify(ref, union(before, f.index.Affected(ref)))
 }
 
+// namespace tells of both, the end and a new beginning: objects of a namespace that is made anew may have arrived before
+// it, and been taken for gone.
 func (f *indexFeed) namespace(name string, terminating bool) {
-	f.index.SetNamespaceTerminating(name, terminating)
-	if f.notify != nil && terminating {
+	if f.index.SetNamespaceTerminating(name, terminating) && f.notify != nil {
 		f.notify(access.Ref{}, f.index.AffectedByNamespace(name))
 	}
 }
