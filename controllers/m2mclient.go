@@ -42,6 +42,8 @@ type M2MClientReconciler struct {
 	// Random is where secrets come from.
 	Random io.Reader
 	Events events.EventRecorder
+	// Pace of scheduled rotations.
+	Pace *pace
 }
 
 // SetupWithManager registers the controller.
@@ -59,6 +61,7 @@ func (r *M2MClientReconciler) SetupWithManager(mgr ctrl.Manager) error {
 func (r *M2MClientReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	object := &v1alpha1.M2MClient{}
 	if err := r.Get(ctx, req.NamespacedName, object); err != nil {
+		r.Pace.leave(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	now := r.Now()

@@ -15,7 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
-	"github.com/m2m-operator/m2m-operator/internal/access"
 	"github.com/m2m-operator/m2m-operator/internal/credential"
 	"github.com/m2m-operator/m2m-operator/internal/manifests"
 )
@@ -38,7 +37,7 @@ func (r *clientRun) ensureCredential(ctx context.Context, endpoint manifests.End
 	}
 	switch plan.Verdict {
 	case credential.NotOwned:
-		r.client.Status.Credentials = plan.Entries
+		r.client.Status.Credentials, r.client.Status.NextRotationTime = plan.Entries, nil
 		return r.secretNotOwned(secret), nil
 	case credential.OtherPepper:
 		return r.otherPepper(), nil
@@ -69,7 +68,7 @@ func (r *clientRun) ensureCredential(ctx context.Context, endpoint manifests.End
 	r.announced(plan)
 	r.client.Status.Credentials = plan.Final(r.now)
 	r.look(credential.NextExpiry(r.client.Status.Credentials))
-	return verdict{Finding: access.Finding{OK: true}}, nil
+	return r.reportRotation(plan), nil
 }
 
 func (r *clientRun) readPepper(ctx context.Context) (credential.Pepper, bool, error) {
@@ -88,7 +87,7 @@ func (r *clientRun) plan(ctx context.Context, pepper credential.Pepper) (*corev1
 	secret := &corev1.Secret{}
 	key := types.NamespacedName{Namespace: r.client.Namespace, Name: r.client.SecretName()}
 	if err := r.Get(ctx, key, secret); err == nil {
-		plan, err := credential.Decide(r.situation(pepper, secret), r.Random, r.now)
+		plan, err := r.decide(pepper, secret)
 		if err == nil && plan.Verdict == credential.Steady && apiequality.Semantic.DeepEqual(plan.Entries, r.client.Status.Credentials) {
 			return secret, plan, nil
 		}
@@ -100,7 +99,7 @@ func (r *clientRun) plan(ctx context.Context, pepper credential.Pepper) (*corev1
 	if err != nil {
 		return nil, credential.Plan{}, err
 	}
-	plan, err := credential.Decide(r.situation(pepper, secret), r.Random, r.now)
+	plan, err := r.decide(pepper, secret)
 	return secret, plan, err
 }
 
@@ -142,7 +141,9 @@ func (r *clientRun) readSecret(ctx context.Context, key types.NamespacedName, pe
 }
 
 func (r *clientRun) situation(pepper credential.Pepper, secret *corev1.Secret) credential.Situation {
-	s := credential.Situation{Owner: r.owner(), Pepper: pepper, Entries: r.client.Status.Credentials}
+	s := credential.Situation{
+		Owner: r.owner(), Pepper: pepper, Policy: credential.PolicyOf(r.client.Spec.Credential), Entries: r.client.Status.Credentials,
+	}
 	if secret != nil {
 		s.SecretExists = true
 		s.Annotations = secret.Annotations
@@ -171,14 +172,12 @@ func refused(err error) bool { return apierrors.IsForbidden(err) || apierrors.Is
 
 // wantedSecret is the Secret as it shall be. Foreign keys, labels and annotations of the one that was found stay.
 func (r *clientRun) wantedSecret(found *corev1.Secret, pepper credential.Pepper, endpoint manifests.Endpoint, plan credential.Plan) (*corev1.Secret, error) {
+	annotations, err := pepper.Annotate(r.owner(), plan.Held)
+	if err != nil {
+		return nil, err
+	}
 	value := plan.Credential.Secret
-	annotations := map[string]string{credential.AnnotationID: plan.Held.Current.ID}
-	if plan.Writes() {
-		var err error
-		if annotations, err = pepper.Annotate(r.owner(), plan.Held); err != nil {
-			return nil, err
-		}
-	} else {
+	if !plan.Writes() {
 		value = string(found.Data[manifests.KeyClientSecret])
 	}
 	wanted := manifests.Credential(r.client, endpoint, value)
@@ -225,26 +224,4 @@ func mergeData(found, wanted map[string][]byte) map[string][]byte {
 	}
 	maps.Copy(merged, wanted)
 	return merged
-}
-
-// announced records the event of a new credential, which names its id and never its value.
-func (r *clientRun) announced(plan credential.Plan) {
-	why := map[credential.Verdict]string{
-		credential.ReplaceMissing: "was deleted",
-		credential.ReplaceEdited:  "held a value that this operator did not write, which is not accepted",
-	}[plan.Verdict]
-	switch {
-	case plan.Verdict == credential.Create:
-		eventf(r.Events, r.client, corev1.EventTypeNormal, v1alpha1.ReasonCredentialCreated,
-			fmt.Sprintf("Created the credential %s in the Secret %s", plan.Credential.ID, r.client.SecretName()))
-	case why != "":
-		note := fmt.Sprintf("The Secret %s %s: it has the new credential %s", r.client.SecretName(), why, plan.Credential.ID)
-		if plan.Held.Previous != nil {
-			note += fmt.Sprintf("; the one before, %s, is accepted for %s", plan.Held.Previous.ID, credential.Overlap)
-		}
-		if plan.Dropped != "" {
-			note += fmt.Sprintf("; the one before that, %s, is refused from now on, for there is room for one", plan.Dropped)
-		}
-		eventf(r.Events, r.client, corev1.EventTypeWarning, v1alpha1.ReasonCredentialReplaced, note)
-	}
 }

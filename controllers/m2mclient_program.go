@@ -40,7 +40,7 @@ func (r *clientRun) program(ctx context.Context, issuerExists bool) (verdict, er
 	if !configMap.OK {
 		return configMap, nil
 	}
-	return programmed(madeFor(r.client)), nil
+	return programmed(madeFor(r.client) + secret.Message), nil
 }
 
 // madeFor says what is there for the client's workload to mount.
@@ -99,7 +99,7 @@ func (r *clientRun) withdrawCredential(ctx context.Context) (verdict, error) {
 		eventf(r.Events, r.client, corev1.EventTypeNormal, v1alpha1.ReasonCredentialRemoved, fmt.Sprintf(
 			"Deleted the Secret %s, for spec.authentication no longer lists ClientSecret", secret.Name))
 	}
-	r.client.Status.Credentials = nil
+	r.client.Status.Credentials, r.client.Status.CredentialRevision, r.client.Status.NextRotationTime = nil, "", nil
 	return done, nil
 }
 

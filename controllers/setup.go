@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -19,8 +20,14 @@ type Options struct {
 	Image string
 	// Now is the clock.
 	Now func() time.Time
+	// Elapsed is how long the manager has run, by a clock that does not jump. Default: the machine's monotonic clock.
+	Elapsed func() time.Duration
+	// Dial reaches the endpoints of issuers. Default: as addresses say.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Random is where secrets come from.
 	Random io.Reader
+	// RotationsPerMinute is how many scheduled rotations of client secrets there may be.
+	RotationsPerMinute int
 }
 
 // Add registers all controllers with a manager whose cache was made with CacheOptions.
@@ -30,16 +37,21 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
+	if o.Elapsed == nil {
+		started := time.Now()
+		o.Elapsed = func() time.Duration { return time.Since(started) }
+	}
 	c, live, recorder := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("m2m-manager")
 	return errors.Join(
 		(&TokenIssuerReconciler{
-			Client: c, Live: live, Namespace: o.Namespace, Now: o.Now, Random: o.Random, Events: recorder, Image: o.Image,
+			Client: c, Live: live, Namespace: o.Namespace, Now: o.Now, Elapsed: o.Elapsed, Dial: o.Dial, Random: o.Random, Events: recorder, Image: o.Image,
 		}).SetupWithManager(mgr),
 		(&ApiResourceReconciler{
 			Client: c, Live: live, Index: index, Wakeups: wakeups, Namespace: o.Namespace, Now: o.Now, Events: recorder,
 		}).SetupWithManager(mgr),
 		(&M2MClientReconciler{
 			Client: c, Live: live, Index: index, Wakeups: wakeups, Namespace: o.Namespace, Now: o.Now, Random: o.Random, Events: recorder,
+			Pace: newPace(o.RotationsPerMinute),
 		}).SetupWithManager(mgr),
 		(&ScopeGrantReconciler{
 			Client: c, Index: index, Wakeups: wakeups, Now: o.Now, Events: recorder,

@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -21,7 +22,6 @@ import (
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/access"
 	"github.com/m2m-operator/m2m-operator/internal/credential"
-	"github.com/m2m-operator/m2m-operator/internal/keyring"
 	"github.com/m2m-operator/m2m-operator/internal/manifests"
 )
 
@@ -37,6 +37,12 @@ type TokenIssuerReconciler struct {
 	Events events.EventRecorder
 	// Image that issuers are deployed from; "" where somebody else runs them.
 	Image string
+	// Elapsed is how long the manager has run, by a clock that does not jump.
+	Elapsed func() time.Duration
+	// Dial reaches the endpoints of issuers; nil: as addresses say.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	memories keyMemories
 }
 
 // SetupWithManager registers the controller.
@@ -46,6 +52,7 @@ func (r *TokenIssuerReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(issuersOf(r)), inNamespace(r.Namespace)).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(issuersOf(r)), inNamespace(r.Namespace)).
 		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(issuersOf(r))).
+		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(endpointsOf(r)), inNamespace(r.Namespace)).
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(issuersOf(r))).
 		Watches(&policyv1.PodDisruptionBudget{}, handler.EnqueueRequestsFromMapFunc(issuersOf(r))).
 		Watches(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(everyIssuer(r))).
@@ -61,12 +68,20 @@ type issuerRun struct {
 	next time.Time
 	// availability is the verdict on the pods, where the manager deploys them.
 	availability []verdict
+	// pepper of the issuer; none if it is lost.
+	pepper credential.Pepper
+	// keys is the verdict on the signing keys.
+	keys verdict
 }
 
 // Reconcile brings one TokenIssuer to what its spec asks for.
 func (r *TokenIssuerReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	issuer := &v1alpha1.TokenIssuer{}
 	if err := r.Get(ctx, req.NamespacedName, issuer); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.memories.forget(req.Name)
+			forgetKeys(req.Name)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if issuer.DeletionTimestamp != nil {
@@ -103,7 +118,7 @@ func (r *TokenIssuerReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 		access.Finding{OK: true, Reason: v1alpha1.ReasonReady, Message: "Tokens can be issued at " + issuer.Status.TokenEndpoint},
 		append([]verdict{
 			counts(v1alpha1.ConditionAccepted, access.Finding{OK: true, Reason: v1alpha1.ReasonAccepted, Message: "The spec is valid"}),
-			refs, made}, run.availability...)...)
+			refs, made}, append(run.availability, run.verdictOnKeys()...)...)...)
 	failures = append(failures, patchStatus(ctx, r.Client, before, issuer))
 	return settle(soonest(run.now, run.next, wait), errors.Join(failures...))
 }
@@ -157,6 +172,7 @@ func (r *issuerRun) ensurePepper(ctx context.Context) error {
 			"Restore the former one from a backup; or, to start over, delete the credential Secret of every M2MClient that says PepperLost.", r.Namespace, name)
 	}
 	r.issuer.Status.PepperID = pepper.ID()
+	r.pepper = pepper
 	return nil
 }
 
@@ -192,84 +208,4 @@ func (r *issuerRun) peppersNamed(ctx context.Context, inSecrets bool) (map[strin
 		}
 	}
 	return named, nil
-}
-
-// ensureKeys keeps an active and an announced key for each algorithm. A private key is written before the ring names
-// it, under a name that only one key can ever have.
-func (r *issuerRun) ensureKeys(ctx context.Context) error {
-	ring, configMap, err := r.readRing(ctx)
-	if err != nil {
-		return err
-	}
-	old := ring
-	if configMap == nil {
-		if ring, err = r.rebuildRing(ctx); err != nil {
-			return err
-		}
-	}
-	if ring, err = r.dropLost(ctx, ring); err != nil {
-		return err
-	}
-	for _, slot := range ring.Vacant(r.issuer.Algorithms()) {
-		key, err := r.ensureKey(ctx, slot)
-		if err != nil {
-			return err
-		}
-		ring = ring.Fill(slot, key, r.now)
-	}
-	ring, due := ring.Prune(r.now)
-	r.look(due)
-	if err := r.writeRing(ctx, configMap, old, ring); err != nil {
-		return err
-	}
-	r.issuer.Status.Keys = nil
-	for _, key := range ring.Keys {
-		r.issuer.Status.Keys = append(r.issuer.Status.Keys, v1alpha1.SigningKeyStatus{
-			KID: key.KID, Algorithm: key.Algorithm, State: key.State, SinceTime: metav1.NewTime(key.Since),
-		})
-	}
-	return nil
-}
-
-func (r *issuerRun) readRing(ctx context.Context) (keyring.Ring, *corev1.ConfigMap, error) {
-	configMap := &corev1.ConfigMap{}
-	key := types.NamespacedName{Namespace: r.Namespace, Name: manifests.RingName(r.issuer.Name)}
-	err := r.Live.Get(ctx, key, configMap)
-	if apierrors.IsNotFound(err) {
-		return keyring.Ring{}, nil, nil
-	}
-	if err != nil {
-		return keyring.Ring{}, nil, err
-	}
-	ring, err := keyring.ParseRing([]byte(configMap.Data[manifests.KeyRing]))
-	if err != nil {
-		return keyring.Ring{}, nil, stopped(v1alpha1.ConditionProgrammed, v1alpha1.ReasonKeyInvalid,
-			"The ConfigMap %s/%s does not hold a key ring (%v). Issuers go on with the last good one. Restore it, or delete it to have it made anew from the key Secrets.",
-			key.Namespace, key.Name, err)
-	}
-	return ring, configMap, nil
-}
-
-// dropLost retires keys whose private half is gone, so that the announced one signs and a new one is announced.
-func (r *issuerRun) dropLost(ctx context.Context, ring keyring.Ring) (keyring.Ring, error) {
-	for _, key := range ring.Keys {
-		if key.State == v1alpha1.KeyRetired {
-			continue
-		}
-		slot := keyring.Slot{Algorithm: key.Algorithm, Generation: key.Generation}
-		secret, err := r.read(ctx, manifests.KeyName(r.issuer.Name, slot), manifests.ContentSigningKey)
-		if err != nil {
-			return ring, err
-		}
-		if secret != nil {
-			private, err := keyring.ParsePrivate(secret.Data[manifests.KeyPrivateJWK])
-			if err == nil && private.KeyID == key.KID {
-				continue
-			}
-		}
-		eventf(r.Events, r.issuer, corev1.EventTypeWarning, v1alpha1.ReasonSigningKeyLost,
-			fmt.Sprintf("The private half of signing key %s (%s) is gone or not the one that the ring names: the next key takes its place. Tokens that it signed still verify.", key.KID, key.Algorithm))
-		ring = ring.Lose(key.KID, r.now)
-	}
-	return ring, nil
 }

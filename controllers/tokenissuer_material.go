@@ -1,21 +1,17 @@
 package controllers
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
-	"github.com/m2m-operator/m2m-operator/internal/keyring"
 	"github.com/m2m-operator/m2m-operator/internal/manifests"
 	"github.com/m2m-operator/m2m-operator/internal/pki"
 )
@@ -38,84 +34,6 @@ func (r *issuerRun) read(ctx context.Context, name, content string) (*corev1.Sec
 		}
 	}
 	return secret, nil
-}
-
-// rebuildRing makes the ring anew from the private keys, when it was lost, or for the first time from none.
-func (r *issuerRun) rebuildRing(ctx context.Context) (keyring.Ring, error) {
-	var secrets corev1.SecretList
-	if err := r.Live.List(ctx, &secrets, client.InNamespace(r.Namespace)); err != nil {
-		return keyring.Ring{}, fmt.Errorf("look for signing keys: %w", err)
-	}
-	keys := map[keyring.Slot]jose.JSONWebKey{}
-	for _, secret := range secrets.Items {
-		slot, ok := manifests.SlotOf(r.issuer.Name, secret.Name)
-		if !ok {
-			continue
-		}
-		key, err := keyring.ParsePrivate(secret.Data[manifests.KeyPrivateJWK])
-		if err == nil && key.Algorithm == string(slot.Algorithm) {
-			keys[slot] = key
-		}
-	}
-	return keyring.Rebuild(keys, r.now), nil
-}
-
-// ensureKey returns the private key of a slot, and makes it if nobody has. A key that an interrupted run or another
-// manager made is taken as it is.
-func (r *issuerRun) ensureKey(ctx context.Context, slot keyring.Slot) (jose.JSONWebKey, error) {
-	name := manifests.KeyName(r.issuer.Name, slot)
-	secret, err := r.read(ctx, name, manifests.ContentSigningKey)
-	if err != nil {
-		return jose.JSONWebKey{}, err
-	}
-	if secret != nil {
-		key, err := keyring.ParsePrivate(secret.Data[manifests.KeyPrivateJWK])
-		if err != nil || key.Algorithm != string(slot.Algorithm) {
-			return jose.JSONWebKey{}, stopped(v1alpha1.ConditionProgrammed, v1alpha1.ReasonKeyInvalid,
-				"The Secret %s/%s does not hold an %s signing key. Delete it to have one made.", r.Namespace, name, slot.Algorithm)
-		}
-		return key, nil
-	}
-	key, err := keyring.Generate(slot.Algorithm)
-	if err != nil {
-		return jose.JSONWebKey{}, err
-	}
-	private, err := keyring.MarshalPrivate(key)
-	if err != nil {
-		return jose.JSONWebKey{}, err
-	}
-	if err := r.Create(ctx, manifests.SigningKey(r.issuer.Name, r.Namespace, slot, private)); err != nil {
-		return jose.JSONWebKey{}, fmt.Errorf("create signing key: %w", err)
-	}
-	eventf(r.Events, r.issuer, corev1.EventTypeNormal, v1alpha1.ReasonSigningKeyCreated,
-		fmt.Sprintf("Created the %s signing key %s", slot.Algorithm, key.KeyID))
-	return key, nil
-}
-
-func (r *issuerRun) writeRing(ctx context.Context, found *corev1.ConfigMap, old, ring keyring.Ring) error {
-	before, err := old.Marshal()
-	if err != nil {
-		return err
-	}
-	after, err := ring.Marshal()
-	if err != nil {
-		return err
-	}
-	wanted := manifests.Ring(r.issuer.Name, r.Namespace, after)
-	switch {
-	case found == nil:
-		err = r.Create(ctx, wanted)
-	case bytes.Equal(before, after) && hasLabels(found, wanted.Labels):
-		return nil
-	default:
-		addLabels(found, wanted.Labels)
-		found.Data = wanted.Data
-		err = r.Update(ctx, found) // carries the resourceVersion that was read: two managers cannot fork the ring
-	}
-	if err != nil {
-		return fmt.Errorf("write key ring: %w", err)
-	}
-	return nil
 }
 
 // ensureCertificate keeps the operator's own authority and serving certificate, or checks the one that the spec names.

@@ -8,6 +8,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -27,6 +28,7 @@ import (
 // What wakes whom:
 //
 //	TokenIssuer  itself, its Secrets and key ring in the install namespace, the Secret that spec.tls names, its workload
+//	             and what of it is ready
 //	ApiResource  itself, what the index says it depends on, its verifier ConfigMap, its issuer's certificate
 //	M2MClient    itself, what the index says it depends on, its credential Secret and ConfigMap, its issuer's pepper and
 //	             certificate
@@ -204,6 +206,7 @@ func CacheOptions(installNamespace string) cache.Options {
 			&corev1.ConfigMap{}:             managedOrInstalled(installNamespace),
 			&appsv1.Deployment{}:            workloads(installNamespace),
 			&corev1.Service{}:               workloads(installNamespace),
+			&discoveryv1.EndpointSlice{}:    {Namespaces: map[string]cache.Config{installNamespace: {}}},
 			&corev1.ServiceAccount{}:        workloads(installNamespace),
 			&policyv1.PodDisruptionBudget{}: workloads(installNamespace),
 		},

@@ -27,6 +27,12 @@ const (
 	// True: Available. False: NoReadyIssuer.
 	ConditionAvailable = "Available"
 
+	// ConditionKeysCurrent says whether a TokenIssuer's signing keys are those that its spec asks for at this moment. It
+	// does not count towards Ready: until the next key may sign, the last one goes on.
+	//
+	// True: KeysCurrent. False: Rotating, KeyNotServed, NoReadyIssuer, TooManyKeys, SigningKeyLost, KeyInvalid.
+	ConditionKeysCurrent = "KeysCurrent"
+
 	// ConditionActive says whether a ScopeGrant gives anything at this moment.
 	//
 	// True: Active. False: NotYetActive, Expired, Suspended, or the reason of a False Accepted or ResolvedRefs.
@@ -117,6 +123,14 @@ const (
 	ReasonWorkloadRefused = "WorkloadRefused"
 	// ReasonIssuerURLChanged is the event reason for a changed issuer identifier.
 	ReasonIssuerURLChanged = "IssuerURLChanged"
+	// ReasonKeysCurrent is the reason of a True KeysCurrent.
+	ReasonKeysCurrent = "KeysCurrent"
+	// ReasonRotating: a signing key is on its way. It signs once every verifier must know it.
+	ReasonRotating = "Rotating"
+	// ReasonKeyNotServed: a ready endpoint of the issuer's Service does not serve the next signing key, or cannot be asked.
+	ReasonKeyNotServed = "KeyNotServed"
+	// ReasonTooManyKeys: as many signing keys are published as a JWKS may hold.
+	ReasonTooManyKeys = "TooManyKeys"
 	// ReasonKeyInvalid: a signing key Secret does not hold the key that its ring names.
 	ReasonKeyInvalid = "KeyInvalid"
 	// ReasonWaiting: the operator is at work.
@@ -124,15 +138,26 @@ const (
 
 	// ReasonCredentialCreated is the event reason for a first credential.
 	ReasonCredentialCreated = "CredentialCreated"
-	// ReasonCredentialReplaced is the event reason for a new credential after the Secret was deleted or edited.
+	// ReasonCredentialRotated is the event reason for a new credential as scheduled, or for a new revision.
+	ReasonCredentialRotated = "CredentialRotated"
+	// ReasonCredentialReplaced is the event reason for a new credential after the Secret was deleted or edited, or the
+	// credential in it revoked.
 	ReasonCredentialReplaced = "CredentialReplaced"
+	// ReasonCredentialStatusEdited is the event reason for verifiers in status that the operator did not write, or that
+	// somebody brought back.
+	ReasonCredentialStatusEdited = "CredentialStatusEdited"
 	// ReasonCredentialRemoved is the event reason for a Secret that was deleted when ClientSecret was taken out of
 	// spec.authentication.
 	ReasonCredentialRemoved = "CredentialRemoved"
 	// ReasonSigningKeyCreated is the event reason for a new signing key.
 	ReasonSigningKeyCreated = "SigningKeyCreated"
-	// ReasonSigningKeyLost is the event reason for a signing key whose private half is gone.
+	// ReasonSigningKeyLost: the private half of the active signing key is gone. It is an event reason too.
 	ReasonSigningKeyLost = "SigningKeyLost"
+	// ReasonSigningKeyChanged is the event reason for a signing key that was announced, or signs, or signs no more, or was
+	// removed.
+	ReasonSigningKeyChanged = "SigningKeyChanged"
+	// ReasonSigningKeyRevoked is the event reason for a signing key that was revoked.
+	ReasonSigningKeyRevoked = "SigningKeyRevoked"
 	// ReasonCertificateIssued is the event reason for a new serving certificate or authority.
 	ReasonCertificateIssued = "CertificateIssued"
 )

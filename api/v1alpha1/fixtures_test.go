@@ -12,7 +12,11 @@ var fixtures = map[string]string{
 	"TokenIssuer": `
 spec:
   url: https://tokens.example.com/m2m
-  signing: {algorithms: [ES256, RS256]}
+  signing:
+    algorithms: [ES256, RS256]
+    rotationInterval: 720h
+    revision: "2026-11"
+    revokedKeys: [NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs]
   tokens: {defaultLifetime: 1h, maxLifetime: 24h}
   tls: {secretName: tokens.example.com}
   identifiers:
@@ -72,7 +76,11 @@ spec:
   serviceAccountName: publisher
   revokeTokensIssuedBefore: "2026-06-01T00:00:00Z"
   requests: [{apiResource: {namespace: courses, name: course-api}, scopes: ["courses:publish"]}]
-  credential: {secretName: publisher-credentials}
+  credential:
+    secretName: publisher-credentials
+    rotation: {interval: 720h, overlap: 24h}
+    revision: "2026-11"
+    revokedIDs: [0123456789abcdef]
 `,
 	"ScopeGrant": `
 spec:
@@ -155,12 +163,19 @@ func subdomain(path string, limit int) []refusal {
 	)
 }
 
-// lifetime is what every lifetime of a token refuses.
-func lifetime(path string) []refusal {
+// period is what every duration refuses.
+func period(path string) []refusal {
 	return concat(
 		refuse(path+" minLength", "", "1"),
 		tooLong(path, 32),
 		refuse(path+" pattern", "abc", "1.5h", "-1h", "10", "1500ms", "1h 30m", "30m1h", "1d", "+1h", "999999h", "١٠m"),
+	)
+}
+
+// lifetime is what every lifetime of a token refuses.
+func lifetime(path string) []refusal {
+	return concat(
+		period(path),
 		refuse(path+" cel: must be between 10s and 24h", "5s", "9s", "0s", "25h", "24h1s", "86401s", "99999h"),
 	)
 }

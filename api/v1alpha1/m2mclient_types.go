@@ -77,7 +77,7 @@ type M2MClientSpec struct {
 	// +kubebuilder:validation:MaxItems=32
 	Requests []AccessRequest `json:"requests,omitempty"`
 
-	// credential says where the client's secret is kept.
+	// credential says where the client's secret is kept, and when it changes.
 	// +optional
 	Credential M2MClientCredential `json:"credential,omitzero"`
 
@@ -151,66 +151,6 @@ const (
 	AuthenticateByServiceAccount AuthenticationMethod = "ServiceAccount"
 )
 
-// M2MClientCredential says where the client's secret is kept.
-// +kubebuilder:validation:MinProperties=1
-type M2MClientCredential struct {
-	// secretName of the Secret, in this namespace, that the operator creates and the workload mounts: keys client_id,
-	// client_secret, token_endpoint, issuer and ca.crt. Default: the M2MClient's name. Immutable.
-	// +optional
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
-	SecretName string `json:"secretName,omitempty"`
-}
-
-// CredentialState is the place of a client secret in its life.
-// +kubebuilder:validation:Enum=Pending;Current;Previous
-type CredentialState string
-
-// The states of a client secret. All of them are accepted, a Previous one until its expiry.
-const (
-	// CredentialPending secrets are known to issuers and not yet in the Secret.
-	CredentialPending CredentialState = "Pending"
-	// CredentialCurrent is what the Secret holds.
-	CredentialCurrent CredentialState = "Current"
-	// CredentialPrevious is what the Secret held before.
-	CredentialPrevious CredentialState = "Previous"
-)
-
-// CredentialStatus is what issuers know of one client secret: enough to check it, not enough to use it.
-type CredentialStatus struct {
-	// id names the credential; the Secret's annotation names it too.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=32
-	ID string `json:"id,omitempty"`
-
-	// state of the credential.
-	// +required
-	State CredentialState `json:"state,omitempty"`
-
-	// verifier is made from the secret under the pepper of the install namespace, and sealed together with the issuer,
-	// the client, the id and the expiry: pasted elsewhere or prolonged it verifies nothing.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=256
-	Verifier string `json:"verifier,omitempty"`
-
-	// pepperID names the pepper that the verifier was made with.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=64
-	PepperID string `json:"pepperID,omitempty"`
-
-	// createdTime is when the credential was made.
-	// +required
-	CreatedTime metav1.Time `json:"createdTime,omitzero"`
-
-	// expiryTime is when the credential is refused from. Absent: it is not limited.
-	// +optional
-	ExpiryTime *metav1.Time `json:"expiryTime,omitempty"`
-}
-
 // EffectiveAccess is what a client may do with one API at the time of writing.
 type EffectiveAccess struct {
 	// audience to ask for.
@@ -271,6 +211,15 @@ type M2MClientStatus struct {
 	// +listMapKey=id
 	// +kubebuilder:validation:MaxItems=8
 	Credentials []CredentialStatus `json:"credentials,omitempty"`
+
+	// credentialRevision is the spec.credential.revision that has been acted on.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	CredentialRevision string `json:"credentialRevision,omitempty"`
+
+	// nextRotationTime is when the client gets its next secret. Absent: when somebody asks for one.
+	// +optional
+	NextRotationTime *metav1.Time `json:"nextRotationTime,omitempty"`
 
 	// access that the client effectively has, ordered by audience; the first 32 APIs.
 	// +optional

@@ -106,7 +106,7 @@ func issuerURLRefusals() []refusal {
 func signingRefusals() []refusal {
 	const path = "spec.signing.algorithms"
 	algorithms := func(names ...any) edit { return set(path, append([]any{}, names...)) }
-	return []refusal{
+	return append(signingKeyRefusals(), []refusal{
 		{rule: "spec.signing minProperties", example: "empty", change: set("spec.signing", map[string]any{})},
 		{rule: path + " minItems", example: "none at all", change: algorithms()},
 		{rule: path + " maxItems", example: "four", change: algorithms("ES256", "RS256", "PS256", "EdDSA")},
@@ -115,5 +115,31 @@ func signingRefusals() []refusal {
 		{rule: path + "[] enum", example: "HS256", change: algorithms("HS256")},
 		{rule: path + "[] enum", example: "lower case", change: algorithms("es256")},
 		{rule: path + "[] enum", example: "nothing", change: algorithms("")},
+	}...)
+}
+
+func signingKeyRefusals() []refusal {
+	const (
+		interval = "spec.signing.rotationInterval"
+		path     = "spec.signing.revokedKeys"
+		kid      = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs" // of RFC 7638 section 3.1
+	)
+	many := make([]any, 65)
+	for i := range many {
+		many[i] = fmt.Sprintf("%043d", i)
 	}
+	keys := func(kids ...any) edit { return set(path, kids) }
+	return concat(
+		period(interval),
+		refuse(interval+" cel: must be between 1h and 8760h", "0s", "59m59s", "8760h1s", "99999h"),
+		text("spec.signing.revision", 64),
+		[]refusal{
+			{rule: path + " maxItems", example: "65", change: set(path, many)},
+			{rule: path + " duplicate", example: "twice", change: keys(kid, kid)},
+			{rule: path + "[] minLength", example: "42 characters", change: keys(kid[1:])},
+			{rule: path + "[] maxLength", example: "44 characters", change: keys(kid + "A")},
+			{rule: path + "[] pattern", example: "base64", change: keys(strings.Repeat("+", 43))},
+			{rule: path + "[] pattern", example: "a line break", change: keys(kid[1:] + "\n")},
+		},
+	)
 }

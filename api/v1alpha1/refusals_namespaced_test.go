@@ -86,5 +86,33 @@ func m2mClientRefusals() []refusal {
 			{rule: immutable, example: "absent, then set", before: unset("spec.credential"), change: same},
 		},
 		subdomain(secretName, 253),
+		rotationRefusals(),
+	)
+}
+
+func rotationRefusals() []refusal {
+	const path = "spec.credential"
+	many := make([]any, 65)
+	for i := range many {
+		many[i] = fmt.Sprintf("%016d", i)
+	}
+	rhythm := func(interval, overlap string) refusal {
+		return refusal{rule: path + ".rotation.overlap cel: must be at most half of interval", example: overlap + " of " + interval,
+			change: set(path+".rotation", map[string]any{"interval": interval, "overlap": overlap})}
+	}
+	return concat(
+		missing(path+".rotation.interval"),
+		period(path+".rotation.interval"),
+		refuse(path+".rotation.interval cel: must be between 1h and 8760h", "0s", "59m59s", "3599s", "8760h1s", "99999h"),
+		period(path+".rotation.overlap"),
+		[]refusal{rhythm("1h", "31m"), rhythm("1h", "1801s"), rhythm("48h", "48h"), rhythm("720h", "99999h")},
+		text(path+".revision", 64),
+		[]refusal{
+			{rule: path + ".revokedIDs maxItems", example: "65", change: set(path+".revokedIDs", many)},
+			{rule: path + ".revokedIDs duplicate", example: "twice", change: set(path+".revokedIDs", []any{many[0], many[0]})},
+		},
+		refuse(path+".revokedIDs[] minLength", "", "0123456789abcde"),
+		tooLong(path+".revokedIDs[]", 16),
+		refuse(path+".revokedIDs[] pattern", "0123456789ABCDEF", "0123456789abcdew", "0123456789abcde ", "0123456789abcde\n", strings.Repeat("*", 16)),
 	)
 }

@@ -14,6 +14,9 @@ const (
 	EdDSA SigningAlgorithm = "EdDSA"
 )
 
+// SigningAlgorithms are all of them.
+var SigningAlgorithms = []SigningAlgorithm{ES256, RS256, PS256, EdDSA}
+
 // ScopeName is one scope-token of RFC 6749 section 3.3.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=128

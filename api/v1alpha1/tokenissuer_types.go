@@ -8,10 +8,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Token lifetimes that hold where a TokenIssuer names none.
+// What holds where a TokenIssuer names nothing else.
 const (
 	DefaultTokenLifetime = time.Hour
 	MaxTokenLifetime     = 24 * time.Hour
+	// DefaultKeyRotationInterval is how long a signing key signs.
+	DefaultKeyRotationInterval = 720 * time.Hour
 )
 
 // TokenIssuerSpec is what the platform team asks for.
@@ -135,7 +137,37 @@ type TokenIssuerSigning struct {
 	// +kubebuilder:validation:MaxItems=3
 	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a == b))",message="must not name an algorithm twice"
 	Algorithms []SigningAlgorithm `json:"algorithms,omitempty"`
+
+	// rotationInterval is how long a signing key signs before the next one does: 1h to 8760h. Default: 720h.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h') && duration(self) <= duration('8760h')",message="must be between 1h and 8760h"
+	RotationInterval *metav1.Duration `json:"rotationInterval,omitempty"`
+
+	// revision is a text of your own. Any change of it makes the next key of every algorithm sign, as soon as every
+	// verifier must know it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Revision string `json:"revision,omitempty"`
+
+	// revokedKeys are signing keys, by kid, that are published no more and sign nothing, at once and for ever: tokens that
+	// they signed are worth nothing. If one of them signs now, the next key does in its place, even if some verifiers do
+	// not know it yet. status.keys names the kids.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	RevokedKeys []KeyID `json:"revokedKeys,omitempty"`
 }
+
+// KeyID is the RFC 7638 thumbprint of a signing key: SHA-256, base64url.
+// +kubebuilder:validation:MinLength=43
+// +kubebuilder:validation:MaxLength=43
+// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]+$`
+type KeyID string
 
 // TokenIssuerTokens bounds the lifetime of tokens. A token lives for the shortest of maxLifetime, the ApiResource's
 // lifetime (else defaultLifetime) and the M2MClient's tokenLifetime.
@@ -250,11 +282,16 @@ type SigningKeyStatus struct {
 	// sinceTime is when the key entered its state.
 	// +required
 	SinceTime metav1.Time `json:"sinceTime,omitzero"`
+
+	// untilTime is when the state is expected to end: an announced key's with the active key's, whose turn ends then, a
+	// retired key's with its removal.
+	// +optional
+	UntilTime *metav1.Time `json:"untilTime,omitempty"`
 }
 
 // TokenIssuerStatus is what the operator found and made.
 type TokenIssuerStatus struct {
-	// conditions are Accepted, ResolvedRefs, Programmed, Ready, Stalled.
+	// conditions are Accepted, ResolvedRefs, Programmed, Available, KeysCurrent, Ready, Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -296,6 +333,11 @@ type TokenIssuerStatus struct {
 	// +listMapKey=kid
 	// +kubebuilder:validation:MaxItems=32
 	Keys []SigningKeyStatus `json:"keys,omitempty"`
+
+	// signingRevision is the last spec.signing.revision that was handled: the active keys of all algorithms are of it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	SigningRevision string `json:"signingRevision,omitempty"`
 }
 
 // TokenIssuer is an OAuth 2.0 authorization server for machines: a URL, signing keys and limits.
@@ -369,6 +411,23 @@ func (i *TokenIssuer) Algorithms() []SigningAlgorithm {
 		return []SigningAlgorithm{ES256}
 	}
 	return i.Spec.Signing.Algorithms
+}
+
+// KeyRotationInterval is how long a signing key signs.
+func (i *TokenIssuer) KeyRotationInterval() time.Duration {
+	if d := i.Spec.Signing.RotationInterval; d != nil {
+		return d.Duration
+	}
+	return DefaultKeyRotationInterval
+}
+
+// RevokedKeys are the kids of signing keys that are worth nothing any more.
+func (i *TokenIssuer) RevokedKeys() []string {
+	kids := make([]string, 0, len(i.Spec.Signing.RevokedKeys))
+	for _, kid := range i.Spec.Signing.RevokedKeys {
+		kids = append(kids, string(kid))
+	}
+	return kids
 }
 
 // MaxLifetime is the longest life of any token of this issuer.

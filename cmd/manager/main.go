@@ -39,6 +39,7 @@ type options struct {
 	leaderElect   bool
 	issuerImage   string
 	defaultIssuer bool
+	rotations     int
 	showVersion   bool
 }
 
@@ -61,12 +62,16 @@ func parse(args []string) (options, error) {
 	flags.BoolVar(&o.leaderElect, "leader-elect", true, "work only while holding the lease, so that several replicas can run")
 	flags.StringVar(&o.issuerImage, "issuer-image", "", "image that token issuers are deployed from; default: this pod's own (named by $POD_NAME); outside of pods none are deployed")
 	flags.BoolVar(&o.defaultIssuer, "create-default-issuer", false, `make the TokenIssuer "default", once in the life of an installation that has none`)
+	flags.IntVar(&o.rotations, "rotations-per-minute", 60, "how many client secrets may be rotated a minute because it is time; rotations on command, and what heals, do not count")
 	flags.BoolVar(&o.showVersion, "version", false, "print the version and exit")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q: only flags are taken", flags.Arg(0))
+	}
+	if o.rotations < 1 {
+		return o, fmt.Errorf("--rotations-per-minute=%d: must be at least 1", o.rotations)
 	}
 	return o, nil
 }
@@ -96,7 +101,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if err := controllers.Add(ctx, mgr, controllers.Options{
-		Namespace: o.namespace, Image: o.issuerImage, Now: time.Now, Random: rand.Reader,
+		Namespace: o.namespace, Image: o.issuerImage, Now: time.Now, Random: rand.Reader, RotationsPerMinute: o.rotations,
 	}); err != nil {
 		return err
 	}

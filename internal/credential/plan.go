@@ -1,8 +1,6 @@
 package credential
 
 import (
-	"encoding/json"
-	"errors"
 	"io"
 	"slices"
 	"time"
@@ -10,63 +8,13 @@ import (
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 )
 
-// Overlap is how long the credential that a Secret held before is accepted after it was replaced.
-const Overlap = 24 * time.Hour
-
-// Annotations by which a credential Secret proves to be ours.
-const (
-	// AnnotationID names the credential that the Secret holds.
-	AnnotationID = "m2m-operator.io/credential-id"
-	// AnnotationCredentials holds the verifiers of the current and the previous credential, so that a lost status can
-	// be rebuilt from the Secret.
-	AnnotationCredentials = "m2m-operator.io/credentials"
-	// AnnotationProof is a MAC under the pepper over the client and the verifiers.
-	AnnotationProof = "m2m-operator.io/proof"
-)
-
-// Held is what a credential Secret says of itself: the credential that it holds, and the one it held before.
-type Held struct {
-	Current  v1alpha1.CredentialStatus  `json:"current"`
-	Previous *v1alpha1.CredentialStatus `json:"previous,omitempty"`
-}
-
-// Annotate renders what a Secret says of itself, with the proof that we said it.
-func (p Pepper) Annotate(owner Owner, held Held) (map[string]string, error) {
-	text, err := json.Marshal(held)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]string{
-		AnnotationID:          held.Current.ID,
-		AnnotationCredentials: string(text),
-		AnnotationProof:       p.proof(owner, string(text)),
-	}, nil
-}
-
-func (p Pepper) proof(owner Owner, credentials string) string {
-	return encodeMAC(p.mac(purposeProof, owner.Issuer, owner.ClientID, credentials))
-}
-
-// ErrNotOwned says that a Secret carries no valid proof: it is a stranger's.
-var ErrNotOwned = errors.New("the Secret carries no proof that this operator wrote it for this client")
-
-// ReadAnnotations returns what a Secret says of itself, or ErrNotOwned.
-func (p Pepper) ReadAnnotations(owner Owner, annotations map[string]string) (Held, error) {
-	text := annotations[AnnotationCredentials]
-	if !p.Present() || text == "" || !equalMAC(annotations[AnnotationProof], p.proof(owner, text)) {
-		return Held{}, ErrNotOwned
-	}
-	var held Held
-	if err := json.Unmarshal([]byte(text), &held); err != nil || !p.Genuine(owner, held.Current) {
-		return Held{}, ErrNotOwned
-	}
-	return held, nil
-}
-
 // Situation is what was found of one client's credential.
 type Situation struct {
 	Owner  Owner
 	Pepper Pepper
+	Policy Policy
+	// NotBefore postpones a scheduled rotation; zero: it does not.
+	NotBefore time.Time
 	// Entries of M2MClient.status.
 	Entries []v1alpha1.CredentialStatus
 	// SecretExists says whether there is a Secret of the name at all.
@@ -76,7 +24,7 @@ type Situation struct {
 	Value       string
 }
 
-// Verdict on a Situation.
+// Verdict on a Situation. Those that want a new credential are named after its cause.
 type Verdict string
 
 // The verdicts.
@@ -89,24 +37,36 @@ const (
 	// status knows of it: if the pepper comes back, all is well again.
 	OtherPepper Verdict = "OtherPepper"
 	// Create: there was never a credential.
-	Create Verdict = "Create"
+	Create Verdict = "Created"
+	// RotateScheduled: it is time.
+	RotateScheduled Verdict = "Scheduled"
+	// RotateRevision: the spec has another revision than the one that has been acted on.
+	RotateRevision Verdict = "RevisionChanged"
 	// ReplaceMissing: the Secret is gone.
-	ReplaceMissing Verdict = "ReplaceMissing"
+	ReplaceMissing Verdict = "SecretDeleted"
 	// ReplaceEdited: the Secret holds a value that is not the one we wrote.
-	ReplaceEdited Verdict = "ReplaceEdited"
+	ReplaceEdited Verdict = "SecretEdited"
+	// ReplaceRevoked: the Secret holds a credential that the spec revokes.
+	ReplaceRevoked Verdict = "Revoked"
 )
 
 // Plan is what to do.
 type Plan struct {
 	Verdict Verdict
-	// Entries that status shall hold now. For Create and Replace they include the new credential as pending, and must
-	// be written before the Secret is.
+	// Entries that status shall hold now. Where there is a new credential they include it as pending, and must be
+	// written before the Secret is.
 	Entries []v1alpha1.CredentialStatus
-	// Credential to write into the Secret, and what the Secret shall say of itself, for Create and Replace.
+	// Credential to write into the Secret, if a new one is wanted.
 	Credential Credential
-	Held       Held
+	// Held is what the Secret shall say of itself, unless it is left alone.
+	Held Held
 	// Dropped is the id of a previous credential that makes room before its time, "" if none does.
 	Dropped string
+	// Next is when the credential in the Secret is to be rotated next and Cause why; zero: on command only.
+	Next  time.Time
+	Cause Verdict
+	// Strange counts the entries of status that did not come from us, or have no place there any more.
+	Strange int
 }
 
 // Writes reports whether the plan wants a new Secret content.
@@ -115,7 +75,7 @@ func (p Plan) Writes() bool { return p.Credential.Secret != "" }
 // Final is what status shall hold once the Secret is as planned.
 func (p Plan) Final(now time.Time) []v1alpha1.CredentialStatus {
 	if p.Writes() {
-		return liveEntries(p.Held, now)
+		return p.Held.live(now)
 	}
 	return p.Entries
 }
@@ -123,31 +83,24 @@ func (p Plan) Final(now time.Time) []v1alpha1.CredentialStatus {
 // Decide plans the next step for a client's credential. It is safe to be cut off after any write: a pending entry whose
 // secret never reached the Secret is forgotten by the next plan.
 func Decide(s Situation, random io.Reader, now time.Time) (Plan, error) {
-	entries := s.genuineEntries(now)
+	known := s.genuineEntries(now)
 	held, err := s.Pepper.ReadAnnotations(s.Owner, s.Annotations)
 	switch {
 	case s.SecretExists && err != nil && s.namesOtherPepper():
 		return Plan{Verdict: OtherPepper, Entries: s.Entries}, nil
 	case s.SecretExists && err != nil:
-		return Plan{Verdict: NotOwned, Entries: withoutPending(slices.Clone(s.Entries))}, nil
-	case s.SecretExists && s.holdsWhatWeWrote(held, entries, now):
-		return Plan{Verdict: Steady, Entries: liveEntries(held, now), Held: held}, nil
+		return Plan{Verdict: NotOwned, Entries: withoutPending(s.Policy.unrevoked(s.Entries))}, nil
+	case s.SecretExists && s.Policy.revokes(held.Current.ID):
+		return s.replace(ReplaceRevoked, &held, known, random, now)
+	case s.SecretExists && s.holdsWhatWeWrote(held, known, now):
+		return s.keep(held, known, random, now)
 	case s.SecretExists:
-		return s.replace(ReplaceEdited, current(entries, &held.Current), entries, random, now)
-	case current(entries, nil) != nil:
-		return s.replace(ReplaceMissing, current(entries, nil), entries, random, now)
+		return s.replace(ReplaceEdited, &held, known, random, now)
+	case current(known) != nil:
+		return s.replace(ReplaceMissing, nil, known, random, now)
 	default:
-		return s.replace(Create, nil, entries, random, now)
+		return s.replace(Create, nil, known, random, now)
 	}
-}
-
-// PepperOf is the id of the pepper that a Secret says it was made with, "" if it does not say. It proves nothing.
-func PepperOf(annotations map[string]string) string {
-	var held Held
-	if json.Unmarshal([]byte(annotations[AnnotationCredentials]), &held) != nil {
-		return ""
-	}
-	return held.Current.PepperID
 }
 
 func (s Situation) namesOtherPepper() bool {
@@ -162,35 +115,76 @@ func (s Situation) genuineEntries(now time.Time) []v1alpha1.CredentialStatus {
 	})
 }
 
-// holdsWhatWeWrote reports whether the value is the one whose verifier the Secret carries, and is the newest one that
-// status knows. A proven Secret that status knows nothing of is believed only if status knows nothing at all: else it
-// is an old copy that somebody put back.
-func (s Situation) holdsWhatWeWrote(held Held, entries []v1alpha1.CredentialStatus, now time.Time) bool {
-	id, ok := s.Pepper.Verify(s.Owner, []v1alpha1.CredentialStatus{held.Current}, s.Value, now)
-	if !ok {
-		return false
+// holdsWhatWeWrote reports whether the value is the one whose verifier the Secret carries, and is the newest.
+func (s Situation) holdsWhatWeWrote(held Held, known []v1alpha1.CredentialStatus, now time.Time) bool {
+	_, ok := s.Pepper.Verify(s.Owner, []v1alpha1.CredentialStatus{held.Current}, s.Value, now)
+	return ok && newest(held, known)
+}
+
+// newest reports whether what a proven Secret says of itself is the last word. It is, if status knows the credential, or
+// if the Secret's is younger than all that status knows: then status was lost, or an older one was put back. Else the
+// Secret is an old copy that somebody put back. Pending credentials do not count: their own may never have come about.
+func newest(held Held, known []v1alpha1.CredentialStatus) bool {
+	younger := true
+	for _, e := range known {
+		if e.ID == held.Current.ID && e.State != v1alpha1.CredentialPrevious {
+			return true
+		}
+		if e.State != v1alpha1.CredentialPending && !held.Current.CreatedTime.After(e.CreatedTime.Time) {
+			younger = false
+		}
 	}
-	return len(entries) == 0 || slices.ContainsFunc(entries, func(e v1alpha1.CredentialStatus) bool {
-		return e.ID == id && e.State != v1alpha1.CredentialPrevious
+	return younger
+}
+
+// keep leaves the credential in the Secret, unless it is to be rotated.
+func (s Situation) keep(held Held, known []v1alpha1.CredentialStatus, random io.Reader, now time.Time) (Plan, error) {
+	if held.Previous != nil && s.Policy.revokes(held.Previous.ID) {
+		held.Previous = nil
+	}
+	at, why := s.nextRotation(held, now)
+	if why != "" && !now.Before(at) {
+		return s.replace(why, &held, known, random, now)
+	}
+	return Plan{
+		Verdict: Steady, Entries: held.live(now), Held: held, Next: at, Cause: why, Strange: s.strange(held, known),
+	}, nil
+}
+
+// strange counts entries that are not ours, and those that verify but were taken from an older status. What a step that
+// was cut off has left behind is not among them.
+func (s Situation) strange(held Held, known []v1alpha1.CredentialStatus) int {
+	finished := slices.ContainsFunc(known, func(e v1alpha1.CredentialStatus) bool {
+		return e.ID == held.Current.ID && e.State == v1alpha1.CredentialCurrent
 	})
-}
-
-// liveEntries is what status holds once the Secret is written.
-func liveEntries(held Held, now time.Time) []v1alpha1.CredentialStatus {
-	live := []v1alpha1.CredentialStatus{held.Current}
-	if held.Previous != nil && !expired(*held.Previous, now) {
-		live = append(live, *held.Previous)
+	count := 0
+	for _, e := range s.Entries {
+		if !s.Pepper.Genuine(s.Owner, e) {
+			count++
+		}
 	}
-	return live
+	for _, e := range s.Policy.unrevoked(known) {
+		told := e.Verifier == held.Current.Verifier || (held.Previous != nil && e.Verifier == held.Previous.Verifier)
+		leftover := e.State == v1alpha1.CredentialPending ||
+			(!finished && (e.ExpiryTime != nil || (held.Previous != nil && e.ID == held.Previous.ID)))
+		if !told && !leftover {
+			count++
+		}
+	}
+	return count
 }
 
-func current(entries []v1alpha1.CredentialStatus, otherwise *v1alpha1.CredentialStatus) *v1alpha1.CredentialStatus {
+func current(entries []v1alpha1.CredentialStatus) *v1alpha1.CredentialStatus {
+	return inState(entries, v1alpha1.CredentialCurrent)
+}
+
+func inState(entries []v1alpha1.CredentialStatus, state v1alpha1.CredentialState) *v1alpha1.CredentialStatus {
 	for i := range entries {
-		if entries[i].State == v1alpha1.CredentialCurrent {
+		if entries[i].State == state {
 			return &entries[i]
 		}
 	}
-	return otherwise
+	return nil
 }
 
 func withoutPending(entries []v1alpha1.CredentialStatus) []v1alpha1.CredentialStatus {
@@ -199,32 +193,57 @@ func withoutPending(entries []v1alpha1.CredentialStatus) []v1alpha1.CredentialSt
 	})
 }
 
-// replace plans a new credential. The one it replaces is accepted for the overlap; one that was already on its way out
-// when its successor is lost too makes room for it, so that no more than three are ever live.
-func (s Situation) replace(why Verdict, old *v1alpha1.CredentialStatus, entries []v1alpha1.CredentialStatus, random io.Reader, now time.Time) (Plan, error) {
+// replace plans a new credential. The one it replaces is accepted for the overlap, unless it is revoked; one that was
+// already on its way out when its successor is lost too makes room for it, so that no more than three are ever live.
+func (s Situation) replace(why Verdict, held *Held, known []v1alpha1.CredentialStatus, random io.Reader, now time.Time) (Plan, error) {
 	fresh, err := New(random)
 	if err != nil {
 		return Plan{}, err
 	}
-	plan := Plan{Verdict: why, Credential: fresh}
-	plan.Held.Current = s.Pepper.Entry(s.Owner, fresh, v1alpha1.CredentialCurrent, now, time.Time{})
-	if old != nil {
-		previous, err := s.Pepper.Expire(s.Owner, *old, now.Add(Overlap))
-		if err != nil {
-			return Plan{}, err
-		}
-		previous.State = v1alpha1.CredentialPrevious
-		plan.Held.Previous = &previous
+	live := withoutPending(slices.Clone(known))
+	if held != nil && newest(*held, known) {
+		live = held.live(now)
 	}
-	for _, e := range entries {
-		if old != nil && e.State == v1alpha1.CredentialPrevious {
-			plan.Dropped = e.ID
+	accepted := s.Policy.unrevoked(live) // status remembers the others until the Secret is written: they tell old copies of it
+	plan := Plan{Verdict: why, Credential: fresh, Held: Held{Revision: s.Policy.Revision}}
+	plan.Held.Current = s.Pepper.Entry(s.Owner, fresh, v1alpha1.CredentialCurrent, creation(held, known, now), time.Time{})
+	plan.Held.Previous = inState(accepted, v1alpha1.CredentialPrevious)
+	if old := current(accepted); old != nil {
+		if plan.Held.Previous != nil {
+			plan.Dropped = plan.Held.Previous.ID
+		}
+		if plan.Held.Previous, err = s.previous(*old, now); err != nil {
+			return Plan{}, err
 		}
 	}
 	pending := plan.Held.Current
 	pending.State = v1alpha1.CredentialPending
-	plan.Entries = append(withoutPending(entries), pending)
+	plan.Entries = append(live, pending)
+	plan.Next, plan.Cause = s.nextRotation(plan.Held, now)
 	return plan, nil
+}
+
+// previous is a replaced credential as it is accepted for the overlap, nil if there is none.
+func (s Situation) previous(old v1alpha1.CredentialStatus, now time.Time) (*v1alpha1.CredentialStatus, error) {
+	if s.Policy.Overlap <= 0 {
+		return nil, nil
+	}
+	previous, err := s.Pepper.Expire(s.Owner, old, now.Add(s.Policy.Overlap))
+	previous.State = v1alpha1.CredentialPrevious
+	return &previous, err
+}
+
+// creation is now, but after every credential that is known: which of two is the newer one must not depend on a clock
+// that was put back.
+func creation(held *Held, known []v1alpha1.CredentialStatus, now time.Time) time.Time {
+	at := now
+	if held != nil {
+		at = latest(at, held.Current.CreatedTime.Add(time.Second))
+	}
+	for _, e := range withoutPending(slices.Clone(known)) {
+		at = latest(at, e.CreatedTime.Add(time.Second))
+	}
+	return at
 }
 
 // NextExpiry is when the next of the entries ends, zero if none does.

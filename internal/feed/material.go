@@ -18,7 +18,8 @@ import (
 )
 
 // material assembles what a token server signs, checks and serves with. What is lost or broken in the API server stays
-// in use as it last was: an accident there must not become an outage here. The key ring alone takes keys away.
+// in use as it last was: an accident there must not become an outage here. The key ring, and the TokenIssuer's
+// revocations, alone take keys away.
 type material struct {
 	namespace string
 	issuer    string
@@ -26,16 +27,20 @@ type material struct {
 	log       *slog.Logger
 
 	mu      sync.Mutex
+	pepper  credential.Pepper
+	found   *corev1.ConfigMap // a key ring that has not been taken in yet
 	ring    keyring.Ring
 	private map[string]jose.JSONWebKey // by kid
-	serving string                     // name of the Secret with the certificate
-	secrets map[string]*corev1.Secret  // kubernetes.io/tls, by name: one of them is, or may become, the serving one
+	slots   map[keyring.Slot]string    // kids of the private keys that are in the API server
+	revoked []string
+	serving string                    // name of the Secret with the certificate, "" before the TokenIssuer is known
+	secrets map[string]*corev1.Secret // kubernetes.io/tls, by name: one of them is, or may become, the serving one
 }
 
 func newMaterial(options Options, state *issuer.State) *material {
 	return &material{
 		namespace: options.Namespace, issuer: options.TokenIssuer, state: state, log: options.Logger,
-		private: map[string]jose.JSONWebKey{}, secrets: map[string]*corev1.Secret{},
+		private: map[string]jose.JSONWebKey{}, slots: map[keyring.Slot]string{}, secrets: map[string]*corev1.Secret{},
 	}
 }
 
@@ -46,12 +51,14 @@ func (m *material) update(o any) {
 	switch object := o.(type) {
 	case *v1alpha1.TokenIssuer:
 		if object.Name == m.issuer {
-			m.serving = manifests.ServingName(object)
+			m.serving, m.revoked = manifests.ServingName(object), object.RevokedKeys()
 			m.useCertificate()
+			m.useKeys()
 		}
 	case *corev1.ConfigMap:
 		if object.Namespace == m.namespace && object.Name == manifests.RingName(m.issuer) {
-			m.useRing(object)
+			m.found = object
+			m.useRing()
 		}
 	case *corev1.Secret:
 		if object.Namespace == m.namespace {
@@ -70,12 +77,22 @@ func (m *material) forget(o any) {
 		return
 	}
 	delete(m.secrets, secret.Name)
-	if key, err := keyring.ParsePrivate(secret.Data[manifests.KeyPrivateJWK]); err == nil && !m.ring.Has(key.KeyID) {
-		delete(m.private, key.KeyID)
+	if slot, ok := manifests.SlotOf(m.issuer, secret.Name); ok {
+		delete(m.slots, slot)
+		m.clear()
 	}
 }
 
+// clear drops the private keys that neither the ring nor a Secret has any more.
+func (m *material) clear() {
+	kept := slices.Collect(maps.Values(m.slots))
+	maps.DeleteFunc(m.private, func(kid string, _ jose.JSONWebKey) bool {
+		return !m.ring.Has(kid) && !slices.Contains(kept, kid)
+	})
+}
+
 func (m *material) useSecret(secret *corev1.Secret) {
+	slot, holdsKey := manifests.SlotOf(m.issuer, secret.Name) // by the name: labels may be lost
 	switch {
 	case secret.Name == manifests.PepperName(m.issuer):
 		pepper, err := credential.ParsePepper(secret.Data[manifests.KeyPepper])
@@ -83,14 +100,18 @@ func (m *material) useSecret(secret *corev1.Secret) {
 			m.log.Error("pepper ignored", "secret", secret.Name, "error", err)
 			return
 		}
+		m.pepper = pepper
 		m.state.SetPepper(pepper)
-	case m.holdsKey(secret):
+		m.useRing()
+	case holdsKey:
 		key, err := keyring.ParsePrivate(secret.Data[manifests.KeyPrivateJWK])
-		if err != nil {
+		if err != nil || key.Algorithm != string(slot.Algorithm) {
+			delete(m.slots, slot)
 			m.log.Error("signing key ignored", "secret", secret.Name, "error", err)
 			return
 		}
-		m.private[key.KeyID] = key
+		m.private[key.KeyID], m.slots[slot] = key, key.KeyID
+		m.useRing()
 		m.useKeys()
 	case secret.Type == corev1.SecretTypeTLS:
 		m.secrets[secret.Name] = secret
@@ -98,27 +119,27 @@ func (m *material) useSecret(secret *corev1.Secret) {
 	}
 }
 
-// holdsKey goes by the name: labels may be lost.
-func (m *material) holdsKey(secret *corev1.Secret) bool {
-	_, ok := manifests.SlotOf(m.issuer, secret.Name)
-	return ok
-}
-
-func (m *material) useRing(object *corev1.ConfigMap) {
-	ring, err := keyring.ParseRing([]byte(object.Data[manifests.KeyRing]))
-	if err != nil || len(ring.Keys) == 0 {
-		m.log.Error("key ring ignored, the last good one stays", "configMap", object.Name, "error", err)
+// useRing takes in the key ring that was found, if it can be believed by now.
+func (m *material) useRing() {
+	if m.found == nil {
 		return
 	}
-	m.ring = ring
+	ring, err := manifests.ReadRing(m.found, m.issuer, m.pepper, func(slot keyring.Slot) string { return m.slots[slot] })
+	if err != nil || len(ring.Keys) == 0 {
+		m.log.Warn("key ring not taken in, the last good one stays", "configMap", m.found.Name, "error", err)
+		return
+	}
+	m.found, m.ring = nil, ring
+	m.clear()
 	m.useKeys()
 }
 
+// useKeys waits for the TokenIssuer, which says what of the ring is revoked.
 func (m *material) useKeys() {
-	if len(m.ring.Keys) == 0 {
+	if len(m.ring.Keys) == 0 || m.serving == "" {
 		return
 	}
-	set, err := keyring.NewKeySet(m.ring, slices.Collect(maps.Values(m.private)))
+	set, err := keyring.NewKeySet(m.ring, slices.Collect(maps.Values(m.private)), m.revoked...)
 	if err != nil {
 		m.log.Error("key ring ignored, the last good one stays", "error", err)
 		return

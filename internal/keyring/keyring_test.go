@@ -165,28 +165,6 @@ func TestAnUnpublishedKeySignsNothing(t *testing.T) {
 	}
 }
 
-func TestLostKeyStaysPublishedUntilItsTokensAreDead(t *testing.T) {
-	ring, _ := fill(t, keyring.Ring{}, now, v1alpha1.ES256)
-	lost, next := ring.Keys[0].KID, ring.Keys[1].KID
-	ring = ring.Lose(lost, now.Add(time.Hour))
-	if got := states(ring, v1alpha1.ES256); got != "Retired Active" || ring.Keys[1].KID != next {
-		t.Fatalf("states %s", got)
-	}
-	ring, _ = fill(t, ring, now.Add(time.Hour), v1alpha1.ES256)
-	if got := states(ring, v1alpha1.ES256); got != "Retired Active Announced" || ring.Keys[2].Generation != 3 {
-		t.Fatalf("states %s, generation %d", got, ring.Keys[2].Generation)
-	}
-	end := now.Add(time.Hour + v1alpha1.MaxTokenLifetime + keyring.MaxAge + keyring.Skew)
-	kept, due := ring.Prune(end.Add(-time.Second))
-	if !kept.Has(lost) || !due.Equal(end) {
-		t.Errorf("dropped early, or due %s instead of %s", due, end)
-	}
-	pruned, due := ring.Prune(end)
-	if pruned.Has(lost) || !due.IsZero() || len(pruned.Keys) != 2 {
-		t.Error("not dropped at its end")
-	}
-}
-
 func TestParseRingRefusesWhatDoesNotMatch(t *testing.T) {
 	ring, private := fill(t, keyring.Ring{}, now, v1alpha1.ES256)
 	good, err := ring.Marshal()

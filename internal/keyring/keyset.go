@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -11,7 +12,8 @@ import (
 // KeySet is a ring together with the private keys that are at hand: what a token server signs with and publishes.
 // It is immutable.
 type KeySet struct {
-	ring    Ring
+	keys    []Key
+	version string
 	jwks    []byte
 	public  map[string]jose.JSONWebKey // by kid
 	signers map[v1alpha1.SigningAlgorithm]jose.JSONWebKey
@@ -19,31 +21,46 @@ type KeySet struct {
 
 // NewKeySet joins a ring with private keys. Private keys that the ring does not name as active are not used: nothing
 // is signed by an unpublished key.
-func NewKeySet(ring Ring, private []jose.JSONWebKey) (*KeySet, error) {
-	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
-	public := map[string]jose.JSONWebKey{}
-	signers := map[v1alpha1.SigningAlgorithm]jose.JSONWebKey{}
+//
+// Revoked keys are neither published nor used, whatever the ring says: a revocation does not wait for the manager. Where
+// the active key is revoked, the announced one signs in its place.
+func NewKeySet(ring Ring, private []jose.JSONWebKey, revoked ...string) (*KeySet, error) {
+	s := &KeySet{
+		version: ring.Version(), public: map[string]jose.JSONWebKey{}, signers: map[v1alpha1.SigningAlgorithm]jose.JSONWebKey{},
+	}
+	document := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
+	orphaned := map[v1alpha1.SigningAlgorithm]bool{}
 	for _, key := range ring.Keys {
-		set.Keys = append(set.Keys, key.Public)
-		public[key.KID] = key.Public
-		if key.State != v1alpha1.KeyActive {
+		if slices.Contains(revoked, key.KID) || slices.Contains(ring.Revoked, key.KID) {
+			orphaned[key.Algorithm] = orphaned[key.Algorithm] || key.State == v1alpha1.KeyActive
+			continue
+		}
+		s.keys = append(s.keys, key)
+		s.public[key.KID] = key.Public
+		document.Keys = append(document.Keys, key.Public)
+	}
+	for _, key := range s.keys {
+		_, signs := s.signers[key.Algorithm]
+		takesOver := orphaned[key.Algorithm] && key.State == v1alpha1.KeyAnnounced
+		if signs || (key.State != v1alpha1.KeyActive && !takesOver) {
 			continue
 		}
 		for _, candidate := range private {
 			if candidate.KeyID == key.KID && !candidate.IsPublic() {
-				signers[key.Algorithm] = candidate
+				s.signers[key.Algorithm] = candidate
 			}
 		}
 	}
-	jwks, err := json.Marshal(set)
-	if err != nil {
-		return nil, err
-	}
-	return &KeySet{ring: ring, jwks: jwks, public: public, signers: signers}, nil
+	var err error
+	s.jwks, err = json.Marshal(document)
+	return s, err
 }
 
 // JWKS is the public key set (RFC 7517), the same bytes for the same ring.
 func (s *KeySet) JWKS() []byte { return s.jwks }
+
+// Version of the ring that it was made from.
+func (s *KeySet) Version() string { return s.version }
 
 // PublicKey is the published key of a kid, in whichever state, with the one algorithm that it is for.
 func (s *KeySet) PublicKey(kid string) (jose.JSONWebKey, bool) {
@@ -51,14 +68,19 @@ func (s *KeySet) PublicKey(kid string) (jose.JSONWebKey, bool) {
 	return key, ok
 }
 
-// SigningKey is the active private key of an algorithm, and whether it is at hand.
-func (s *KeySet) SigningKey(algorithm v1alpha1.SigningAlgorithm) (jose.JSONWebKey, bool) {
-	key, ok := s.signers[algorithm]
-	return key, ok
+// SigningKey is the private key that signs: of the first of the algorithms that has an active one at hand. The result is
+// false if none has.
+func (s *KeySet) SigningKey(algorithms ...v1alpha1.SigningAlgorithm) (jose.JSONWebKey, bool) {
+	for _, algorithm := range algorithms {
+		if key, ok := s.signers[algorithm]; ok {
+			return key, true
+		}
+	}
+	return jose.JSONWebKey{}, false
 }
 
 // Keys are all that are published.
-func (s *KeySet) Keys() []Key { return s.ring.Keys }
+func (s *KeySet) Keys() []Key { return s.keys }
 
 // Empty reports whether there is nothing to publish.
-func (s *KeySet) Empty() bool { return len(s.ring.Keys) == 0 }
+func (s *KeySet) Empty() bool { return len(s.keys) == 0 }

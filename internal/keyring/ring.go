@@ -2,6 +2,8 @@ package keyring
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 )
@@ -18,6 +21,10 @@ const (
 	MaxAge = 300 * time.Second
 	// Skew is how far the clocks of issuers and verifiers may differ.
 	Skew = 60 * time.Second
+	// Header of the answer with the JWKS that holds the ring's Version.
+	Header = "M2M-Key-Ring"
+	// MaxKeys is how many keys a JWKS may hold: verifiers bound what they read.
+	MaxKeys = 10
 )
 
 // Key is one published signing key. Its private half is kept elsewhere.
@@ -27,12 +34,20 @@ type Key struct {
 	Generation int                       `json:"generation"`
 	State      v1alpha1.SigningKeyState  `json:"state"`
 	Since      time.Time                 `json:"since"`
-	Public     jose.JSONWebKey           `json:"public"`
+	// Revision that was asked for when the key became active.
+	Revision string `json:"revision,omitempty"`
+	// Lifetime is the longest of a token that it may have signed. Zero: as long as any.
+	Lifetime metav1.Duration `json:"lifetime,omitzero"`
+	Public   jose.JSONWebKey `json:"public"`
 }
+
+func (k Key) slot() Slot { return Slot{Algorithm: k.Algorithm, Generation: k.Generation} }
 
 // Ring is every published key of one TokenIssuer, ordered by algorithm and generation.
 type Ring struct {
 	Keys []Key `json:"keys"`
+	// Revoked are keys that are never to come back, sorted.
+	Revoked []string `json:"revoked,omitempty"`
 }
 
 // ParseRing reads what Marshal wrote. It fails when a key is private, or not the one that its kid names.
@@ -65,16 +80,47 @@ func (r Ring) Has(kid string) bool {
 // Marshal is the form in which the ring is kept. Same ring, same bytes.
 func (r Ring) Marshal() ([]byte, error) { return json.MarshalIndent(r, "", "  ") }
 
-// Rebuild makes a ring from the private keys that were found, when the ring itself was lost. The oldest key of each
-// algorithm is taken for the active one; keys whose private half is gone are lost with the ring.
-func Rebuild(keys map[Slot]jose.JSONWebKey, now time.Time) Ring {
+// Version names what the ring publishes and which keys sign. An issuer tells it, so that the manager knows what the
+// issuer has taken in: the JWKS does not show which of its keys sign.
+func (r Ring) Version() string {
+	h := sha256.New()
+	for _, key := range r.Keys {
+		fmt.Fprintf(h, "%s %s\n", key.KID, key.State)
+	}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:12])
+}
+
+// Rebuild makes a ring from the private keys that were found, when the ring itself was lost. Of each algorithm the
+// youngest key is taken for the announced one and the one before it for the active one; older ones may have signed.
+// Keys whose private half is gone are lost with the ring. Where there is nothing but what the birth of an issuer makes, it
+// is that which was interrupted, and Step goes on with it.
+func Rebuild(keys map[Slot]jose.JSONWebKey, policy Policy, now time.Time) Ring {
 	slots := slices.Collect(maps.Keys(keys))
 	slices.SortFunc(slots, func(a, b Slot) int {
 		return cmp.Or(cmp.Compare(a.Algorithm, b.Algorithm), cmp.Compare(a.Generation, b.Generation))
 	})
+	if !slices.ContainsFunc(slots, func(s Slot) bool { return s.Generation > 2 || !slices.Contains(policy.Algorithms, s.Algorithm) }) {
+		return Ring{}
+	}
 	var ring Ring
-	for _, slot := range slots {
-		ring = ring.Fill(slot, keys[slot], now)
+	for i, slot := range slots {
+		if slices.Contains(policy.Revoked, keys[slot].KeyID) || ring.Has(keys[slot].KeyID) {
+			continue
+		}
+		younger := 0
+		for _, other := range slots[i+1:] {
+			if other.Algorithm == slot.Algorithm {
+				younger++
+			}
+		}
+		key := newKey(slot, keys[slot], v1alpha1.KeyRetired, now)
+		switch {
+		case younger == 1, younger == 0 && ring.in(slot.Algorithm, v1alpha1.KeyActive) < 0:
+			key.State, key.Revision = v1alpha1.KeyActive, policy.Revision
+		case younger == 0:
+			key.State = v1alpha1.KeyAnnounced
+		}
+		ring.add(key)
 	}
 	return ring
 }
@@ -90,14 +136,10 @@ type Slot struct {
 func (r Ring) Vacant(algorithms []v1alpha1.SigningAlgorithm) []Slot {
 	var slots []Slot
 	for _, algorithm := range algorithms {
-		generation := 0
+		generation := r.youngest(algorithm)
 		live := 0
 		for _, key := range r.Keys {
-			if key.Algorithm != algorithm {
-				continue
-			}
-			generation = max(generation, key.Generation)
-			if key.State != v1alpha1.KeyRetired {
+			if key.Algorithm == algorithm && key.State != v1alpha1.KeyRetired {
 				live++
 			}
 		}
@@ -109,72 +151,51 @@ func (r Ring) Vacant(algorithms []v1alpha1.SigningAlgorithm) []Slot {
 	return slots
 }
 
-// Fill publishes a key in a slot: as the active one if its algorithm has none, else as the announced one.
+// Fill publishes a key in a slot: as the active one if its algorithm has none, else as the announced one. It is for a
+// ring's birth, when nobody knows the JWKS yet.
 func (r Ring) Fill(slot Slot, key jose.JSONWebKey, now time.Time) Ring {
 	state := v1alpha1.KeyActive
-	if r.active(slot.Algorithm) >= 0 {
+	if r.in(slot.Algorithm, v1alpha1.KeyActive) >= 0 {
 		state = v1alpha1.KeyAnnounced
 	}
-	keys := append(slices.Clone(r.Keys), Key{
+	filled := r.clone()
+	filled.add(newKey(slot, key, state, now))
+	return filled
+}
+
+func newKey(slot Slot, key jose.JSONWebKey, state v1alpha1.SigningKeyState, now time.Time) Key {
+	return Key{
 		KID: key.KeyID, Algorithm: slot.Algorithm, Generation: slot.Generation,
 		State: state, Since: now.UTC().Truncate(time.Second), Public: key.Public(),
-	})
-	slices.SortFunc(keys, func(a, b Key) int {
+	}
+}
+
+func (r Ring) clone() Ring { return Ring{Keys: slices.Clone(r.Keys), Revoked: slices.Clone(r.Revoked)} }
+
+func (r *Ring) add(key Key) {
+	r.Keys = append(r.Keys, key)
+	slices.SortFunc(r.Keys, func(a, b Key) int {
 		return cmp.Or(cmp.Compare(a.Algorithm, b.Algorithm), cmp.Compare(a.Generation, b.Generation))
 	})
-	return Ring{Keys: keys}
 }
 
-func (r Ring) active(algorithm v1alpha1.SigningAlgorithm) int {
-	return slices.IndexFunc(r.Keys, func(k Key) bool { return k.Algorithm == algorithm && k.State == v1alpha1.KeyActive })
+// drop takes keys out of the ring.
+func (r *Ring) drop(kids ...string) {
+	r.Keys = slices.DeleteFunc(r.Keys, func(k Key) bool { return slices.Contains(kids, k.KID) })
 }
 
-// Lose retires a key whose private half is gone and lets the announced one, published long since, take its place.
-// The lost key stays published: tokens that it signed still verify.
-func (r Ring) Lose(kid string, now time.Time) Ring {
-	keys := slices.Clone(r.Keys)
-	since := now.UTC().Truncate(time.Second)
-	for i := range keys {
-		if keys[i].KID == kid && keys[i].State != v1alpha1.KeyRetired {
-			keys[i].State, keys[i].Since = v1alpha1.KeyRetired, since
-			next := Ring{Keys: keys}
-			next.activate(keys[i].Algorithm, since)
-			return next
-		}
-	}
-	return r
+// in is where the oldest key of an algorithm in a state is, -1 if there is none.
+func (r Ring) in(algorithm v1alpha1.SigningAlgorithm, state v1alpha1.SigningKeyState) int {
+	return slices.IndexFunc(r.Keys, func(k Key) bool { return k.Algorithm == algorithm && k.State == state })
 }
 
-// activate makes the oldest announced key of an algorithm that has no active one the active one.
-func (r Ring) activate(algorithm v1alpha1.SigningAlgorithm, since time.Time) {
-	if r.active(algorithm) >= 0 {
-		return
-	}
-	for i := range r.Keys {
-		if r.Keys[i].Algorithm == algorithm && r.Keys[i].State == v1alpha1.KeyAnnounced {
-			r.Keys[i].State, r.Keys[i].Since = v1alpha1.KeyActive, since
-			return
-		}
-	}
-}
-
-// Prune drops retired keys whose last token has been dead for MaxAge and Skew. The second result is when the next one
-// may be dropped, zero if none waits.
-func (r Ring) Prune(now time.Time) (Ring, time.Time) {
-	const life = v1alpha1.MaxTokenLifetime + MaxAge + Skew
-	var next time.Time
-	var keys []Key
+// youngest is the highest generation of an algorithm, 0 if it has no key.
+func (r Ring) youngest(algorithm v1alpha1.SigningAlgorithm) int {
+	generation := 0
 	for _, key := range r.Keys {
-		if key.State == v1alpha1.KeyRetired {
-			end := key.Since.Add(life)
-			if !now.Before(end) {
-				continue
-			}
-			if next.IsZero() || end.Before(next) {
-				next = end
-			}
+		if key.Algorithm == algorithm {
+			generation = max(generation, key.Generation)
 		}
-		keys = append(keys, key)
 	}
-	return Ring{Keys: keys}, next
+	return generation
 }

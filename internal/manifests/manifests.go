@@ -41,7 +41,6 @@ const (
 const (
 	KeyPepper        = "pepper"
 	KeyPrivateJWK    = "private.jwk"
-	KeyRing          = "ring.json"
 	KeyClientID      = "client_id"
 	KeyClientSecret  = "client_secret"
 	KeyTokenEndpoint = "token_endpoint"
@@ -99,7 +98,7 @@ func SlotOf(issuer, name string) (keyring.Slot, bool) {
 		return keyring.Slot{}, false
 	}
 	n, err := strconv.Atoi(generation)
-	for _, a := range []v1alpha1.SigningAlgorithm{v1alpha1.ES256, v1alpha1.RS256, v1alpha1.PS256, v1alpha1.EdDSA} {
+	for _, a := range v1alpha1.SigningAlgorithms {
 		if err == nil && n > 0 && strings.EqualFold(string(a), algorithm) {
 			return keyring.Slot{Algorithm: a, Generation: n}, true
 		}
@@ -177,14 +176,6 @@ func ReadAuthorities(secret *corev1.Secret) pki.Authorities {
 		Next:      pki.Pair{Certificate: secret.Data[keyNextCertificate], Key: secret.Data[keyNextKey]},
 		NextSince: since(keyNextSince),
 		Previous:  secret.Data[keyPrevious], PreviousSince: since(keyPreviousSince),
-	}
-}
-
-// Ring is the ConfigMap of an issuer's key ring.
-func Ring(issuer, namespace string, ring []byte) *corev1.ConfigMap {
-	return &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: RingName(issuer), Labels: labels(ContentKeyRing, LabelIssuer, issuer)},
-		Data:       map[string]string{KeyRing: string(ring)},
 	}
 }
 

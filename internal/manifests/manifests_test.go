@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/credential"
 	"github.com/m2m-operator/m2m-operator/internal/keyring"
 	"github.com/m2m-operator/m2m-operator/internal/manifests"
 	"github.com/m2m-operator/m2m-operator/internal/pki"
@@ -26,13 +27,17 @@ func TestGolden(t *testing.T) {
 	api := &v1alpha1.ApiResource{ObjectMeta: metav1.ObjectMeta{Namespace: "courses", Name: "course-api"}}
 	api.Spec.Identifier = "https://courses.example.com/api"
 	slot := keyring.Slot{Algorithm: v1alpha1.ES256, Generation: 3}
+	pepper, err := credential.ParsePepper([]byte("0123456789abcdef0123456789abcdef"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, object := range map[string]any{
 		"credential":              manifests.Credential(client, endpoint, "SECRET"),
 		"credential-system-roots": manifests.Credential(client, manifests.Endpoint{URL: "https://tokens.example.com/"}, "SECRET"),
 		"endpoint":                manifests.ClientEndpoint(client, endpoint),
 		"endpoint-system-roots":   manifests.ClientEndpoint(client, manifests.Endpoint{URL: "https://tokens.example.com/"}),
 		"verifier":                manifests.Verifier(api, endpoint),
-		"key-ring":                manifests.Ring("default", "m2m-system", []byte(`{"keys":[]}`)),
+		"key-ring":                manifests.Ring("default", "m2m-system", []byte(`{"keys":[]}`), pepper),
 		"signing-key":             manifests.SigningKey("default", "m2m-system", slot, []byte("PRIVATE JWK")),
 		"pepper":                  manifests.IssuerSecret("default", "m2m-system", manifests.PepperName("default"), "pepper", map[string][]byte{manifests.KeyPepper: []byte("PEPPER")}),
 		"serving-certificate":     manifests.CertificateSecret("default", "m2m-system", "m2m-default-tls", "serving-certificate", pki.Pair{Certificate: []byte("CERT"), Key: []byte("KEY")}, []byte("AUTHORITY")),

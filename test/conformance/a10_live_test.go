@@ -175,7 +175,7 @@ func testIntrospectionKey(t *testing.T) {
 	w := newIntrospectionWorld(t)
 	good := w.newToken()
 	kid := signingKey(v1alpha1.ES256).KeyID
-	w.setRing(fixed().ring.Lose(kid, w.now()))
+	w.setRing(retire(kid))
 	w.introspect(owner, good).wantActive(t) // retired, and still published
 	without := keyring.Ring{Keys: slices.DeleteFunc(slices.Clone(fixed().ring.Keys), func(k keyring.Key) bool { return k.KID == kid })}
 	w.setRing(without)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -99,6 +100,17 @@ var fixed = sync.OnceValue(func() (f struct {
 	f.roots.AppendCertsFromPEM(authority.Certificate)
 	return f
 })
+
+// retire is the ring in which a key signs no more and the next one does.
+func retire(kid string) keyring.Ring {
+	ring := keyring.Ring{Keys: slices.Clone(fixed().ring.Keys)}
+	for i, key := range ring.Keys {
+		if key.KID == kid {
+			ring.Keys[i].State, ring.Keys[i+1].State = v1alpha1.KeyRetired, v1alpha1.KeyActive
+		}
+	}
+	return ring
+}
 
 // newWorld starts a server that is ready, with the course API, a client that may publish, and a few that may not.
 func newWorld(t *testing.T) *world {

@@ -64,7 +64,7 @@ func start() error {
 		return err
 	}
 	startManager = func() (err error) {
-		stopManager, err = world.StartManager(suite.ManagerOptions{})
+		stopManager, err = world.StartManager(suite.ManagerOptions{Elapsed: elapsed, Dial: dialEndpoint})
 		return err
 	}
 	if err := startManager(); err != nil {

@@ -141,7 +141,7 @@ func TestManagerMatrix(t *testing.T) {
 			"/events":                    "create patch",
 			"/services":                  read + " create patch", "/serviceaccounts": read + " create patch",
 			"apps/deployments": read + " create patch", "policy/poddisruptionbudgets": read + " create patch",
-			"/pods": "get",
+			"/pods": "get", "discovery.k8s.io/endpointslices": "list watch",
 		},
 	})
 }

@@ -3,6 +3,7 @@
 package suite
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -90,10 +91,16 @@ func (s *Suite) Stop() error {
 type ManagerOptions struct {
 	// Now is the controllers' clock. Default: the machine's.
 	Now func() time.Time
+	// Elapsed is their clock that does not jump. Default: the machine's.
+	Elapsed func() time.Duration
+	// Dial reaches the endpoints of issuers: EndpointSlices name no address of this machine.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Wrap sees all their requests.
 	Wrap func(http.RoundTripper) http.RoundTripper
 	// Image that issuers are deployed from. Default: none are.
 	Image string
+	// RotationsPerMinute of client secrets. Default: more than any test needs.
+	RotationsPerMinute int
 }
 
 // StartManager runs the controllers.
@@ -123,7 +130,9 @@ func (s *Suite) StartManager(o ManagerOptions) (stop func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := controllers.Add(ctx, mgr, controllers.Options{Namespace: InstallNamespace, Image: o.Image, Now: o.Now, Random: rand.Reader}); err != nil {
+	if err := controllers.Add(ctx, mgr, controllers.Options{
+		Namespace: InstallNamespace, Image: o.Image, Now: o.Now, Elapsed: o.Elapsed, Dial: o.Dial, Random: rand.Reader, RotationsPerMinute: cmp.Or(o.RotationsPerMinute, 60_000),
+	}); err != nil {
 		return nil, err
 	}
 	done := make(chan error, 1)
