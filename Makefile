@@ -96,10 +96,11 @@ test: assets ## All tests, against a real kube-apiserver and etcd
 	@cat $(BIN)/propagation.txt
 
 FUZZTIME ?= 30s
+FUZZPACKAGES ?= ./...
 
 .PHONY: fuzz
 fuzz: ## The fuzz tests, one after the other, each for FUZZTIME (30s)
-	@hack/fuzz.sh '$(FUZZTIME)'
+	@hack/fuzz.sh '$(FUZZTIME)' $(FUZZPACKAGES)
 
 .PHONY: interop
 interop: assets ## OAuth clients and verifiers that nobody here wrote (Node, Python, curl: installed if absent) on running issuers

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Runs every fuzz test of the module, one after the other, each for a time such as 30s. It stops at the first that finds
-# something, and says in which file that is: go test runs it from then on, until it is mended.
+# Runs the fuzz tests of the module, or of the packages that are named, one after the other, each for a time such as 30s.
+# It stops at the first that finds something, and says in which file that is: go test runs it from then on, until it is
+# mended.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 time=${1:?how long each runs, such as 30s}
+shift
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
 # Packages that cannot have one need not be built to be asked.
-files=$(go list -f '{{range .TestGoFiles}}{{$.Dir}}/{{.}} {{end}}{{range .XTestGoFiles}}{{$.Dir}}/{{.}} {{end}}' ./...)
+files=$(go list -f '{{range .TestGoFiles}}{{$.Dir}}/{{.}} {{end}}{{range .XTestGoFiles}}{{$.Dir}}/{{.}} {{end}}' "${@:-./...}")
 packages=$(grep -l '^func Fuzz' $files | xargs -n 1 dirname | sort -u)
 targets=()
 for package in $packages; do

@@ -30,7 +30,7 @@ const (
 	// ConditionKeysCurrent says whether a TokenIssuer's signing keys are those that its spec asks for at this moment. It
 	// does not count towards Ready: until the next key may sign, the last one goes on.
 	//
-	// True: KeysCurrent. False: Rotating, KeyNotServed, NoReadyIssuer, TooManyKeys, SigningKeyLost, KeyInvalid.
+	// True: KeysCurrent. False: Rotating, KeyNotServed, NoReadyIssuer, TooManyKeys, SigningKeyLost, KeyInvalid, PepperLost.
 	ConditionKeysCurrent = "KeysCurrent"
 
 	// ConditionActive says whether a ScopeGrant gives anything at this moment.
@@ -39,7 +39,7 @@ const (
 	// Unknown: Pending.
 	ConditionActive = "Active"
 
-	// ConditionReady is the summary: True when all other positive conditions but Active are True.
+	// ConditionReady is the summary: True when all other positive conditions but Active and KeysCurrent are True.
 	//
 	// True: Ready, Suspended (a suspended M2MClient is exactly as asked). False: the reason of the first condition
 	// that is False. Unknown: Pending.
@@ -131,7 +131,7 @@ const (
 	ReasonKeyNotServed = "KeyNotServed"
 	// ReasonTooManyKeys: as many signing keys are published as a JWKS may hold.
 	ReasonTooManyKeys = "TooManyKeys"
-	// ReasonKeyInvalid: a signing key Secret does not hold the key that its ring names.
+	// ReasonKeyInvalid: a signing key Secret, or the key ring, does not hold what it should.
 	ReasonKeyInvalid = "KeyInvalid"
 	// ReasonWaiting: the operator is at work.
 	ReasonWaiting = "Waiting"

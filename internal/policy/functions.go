@@ -126,18 +126,21 @@ func flattened(args []*bounds) *bounds {
 	return flat
 }
 
+// newList is what CEL takes for making a list, beside what is in it.
+const newList = 10
+
 // linear is the effect of a function that looks at its arguments once and writes its result.
 func linear(result func([]*bounds) *bounds) effect {
 	return func(args []*bounds) (*bounds, uint64) {
 		b := result(args)
-		return b, plus(scanAll(args), b.text, b.count)
+		return b, plus(newList, scanAll(args), b.text, b.count)
 	}
 }
 
 // quadratic is the effect of a function that compares every element with every other.
 func quadratic(result func([]*bounds) *bounds) effect {
 	return func(args []*bounds) (*bounds, uint64) {
-		cost := uint64(1)
+		cost := uint64(1 + newList)
 		for _, a := range args {
 			cost = plus(cost, times(times(a.count, a.count), a.part().scan()))
 		}
