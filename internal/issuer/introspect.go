@@ -47,14 +47,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, rec *record)
 
 // examine is the way of an introspection request. As at the token endpoint nothing is said before the caller is known.
 func (s *Server) examine(w http.ResponseWriter, r *http.Request, now time.Time, rec *record) (introspection, *oauthError) {
-	if s.state.whyNotIssuing() != "" {
-		return introspection{}, errNotIssuing
-	}
-	form, failure := parse(w, r, introspectionParameters)
-	if failure != nil {
-		return introspection{}, failure
-	}
-	caller, failure := s.authenticate(r, form, now, rec)
+	form, caller, failure := s.admit(w, r, introspectionParameters, now, rec)
 	if failure != nil {
 		return introspection{}, failure
 	}

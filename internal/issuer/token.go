@@ -51,14 +51,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, rec *record) repl
 // issue is the way of a token request. The order of its steps is the order in which errors win; of resources and scopes
 // nothing is said before the client is known.
 func (s *Server) issue(w http.ResponseWriter, r *http.Request, now time.Time, rec *record) (tokenResponse, *oauthError) {
-	if s.state.whyNotIssuing() != "" {
-		return tokenResponse{}, errNotIssuing
-	}
-	form, failure := parse(w, r, tokenParameters)
-	if failure != nil {
-		return tokenResponse{}, failure
-	}
-	client, failure := s.authenticate(r, form, now, rec)
+	form, client, failure := s.admit(w, r, tokenParameters, now, rec)
 	if failure != nil {
 		return tokenResponse{}, failure
 	}
@@ -74,6 +67,20 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request, now time.Time, re
 		return tokenResponse{}, failure
 	}
 	return s.mint(client, decision, now, rec)
+}
+
+// admit reads a request to an endpoint that knows these parameters, and finds out which client sends it: the beginning of
+// every request that needs one.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, known []string, now time.Time, rec *record) (form, access.Client, *oauthError) {
+	if s.state.whyNotIssuing() != "" {
+		return form{}, access.Client{}, errNotIssuing
+	}
+	f, failure := parse(w, r, known)
+	if failure != nil {
+		return form{}, access.Client{}, failure
+	}
+	client, failure := s.authenticate(r, f, now, rec)
+	return f, client, failure
 }
 
 // authenticate finds out which client sends the request.
