@@ -215,16 +215,7 @@ func ClientEndpoint(client *v1alpha1.M2MClient, endpoint Endpoint) *corev1.Confi
 		KeyTokenEndpoint: v1alpha1.EndpointURL(endpoint.URL, v1alpha1.PathToken),
 		KeyIssuer:        endpoint.URL,
 	}
-	if len(endpoint.Authority) > 0 {
-		data[KeyAuthority] = string(endpoint.Authority)
-	}
-	return &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: client.Namespace, Name: client.EndpointConfigMapName(),
-			Labels: labels("endpoint", LabelM2MClient, client.Name),
-		},
-		Data: data,
-	}
+	return mounted(client.Namespace, client.EndpointConfigMapName(), labels("endpoint", LabelM2MClient, client.Name), data, endpoint)
 }
 
 // Verifier is the ConfigMap that an API's own pods mount to verify tokens, or to ask what they are worth.
@@ -235,15 +226,17 @@ func Verifier(api *v1alpha1.ApiResource, endpoint Endpoint) *corev1.ConfigMap {
 		KeyJWKSURI:       v1alpha1.EndpointURL(endpoint.URL, v1alpha1.PathJWKS),
 		KeyIntrospection: v1alpha1.EndpointURL(endpoint.URL, v1alpha1.PathIntrospection),
 	}
+	return mounted(api.Namespace, api.VerifierConfigMapName(), labels("verifier", LabelApiResource, api.Name), data, endpoint)
+}
+
+// mounted is a ConfigMap that a tenant's pods mount: the data, and the authority to trust the endpoint by if it has its own.
+func mounted(namespace, name string, labels, data map[string]string, endpoint Endpoint) *corev1.ConfigMap {
 	if len(endpoint.Authority) > 0 {
 		data[KeyAuthority] = string(endpoint.Authority)
 	}
 	return &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: api.Namespace, Name: api.VerifierConfigMapName(),
-			Labels: labels("verifier", LabelApiResource, api.Name),
-		},
-		Data: data,
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: labels},
+		Data:       data,
 	}
 }
 
