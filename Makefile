@@ -40,14 +40,38 @@ controlplane: assets ## Leave a kube-apiserver and etcd with the CRDs running; p
 controlplane-stop: ## End what `make controlplane` left running
 	@hack/controlplane/background.sh stop
 
+##@ For releases
+
+RELEASE_IMAGE ?= localhost/m2m-operator
+PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
+# A chart's version is a semantic one. Of a commit that no tag leads to there is only its name.
+CHART_VERSION = $(shell echo '$(VERSION:v%=%)' | sed -E '/^[0-9]+\.[0-9]+\.[0-9]+/!s/^/0.0.0-g/')
+RELEASE = CHART_VERSION='$(CHART_VERSION)' VERSION='$(VERSION)' CREATED='$(CREATED)' REVISION='$(REVISION)' RELEASE_IMAGE='$(RELEASE_IMAGE)' ARCHES='$(ARCHES)' PLATFORMS='$(PLATFORMS)'
+
+.PHONY: release
+release: ## Binaries, image, chart, manifests, SBOM and checksums of VERSION (from git) into dist/
+	@$(RELEASE) hack/release.sh dist
+	@ls dist
+
+.PHONY: release-check
+release-check: ## Release twice, from two directories, and compare the bytes
+	@go -C hack/release vet ./... && go -C hack/release test ./...
+	@$(RELEASE) hack/release-check.sh
+
+.PHONY: chart
+chart: ## Pack the Helm chart into dist/, for the image RELEASE_IMAGE:VERSION
+	@mkdir -p dist
+	@go -C hack/helm run . package -version '$(CHART_VERSION)' -app-version '$(VERSION)' -repository '$(RELEASE_IMAGE)' -o $(CURDIR)/dist
+
 ##@ For developers
 
 .PHONY: build
 build: ## Build all binaries into bin/
 	@mkdir -p $(BIN)
-	@echo "building bin/m2m-manager bin/m2m-issuer bin/demo bin/course-api bin/publisher ($(VERSION))"
+	@echo "building bin/m2m-manager bin/m2m-issuer bin/kubectl-m2m bin/demo bin/course-api bin/publisher ($(VERSION))"
 	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/m2m-manager ./cmd/manager
 	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/m2m-issuer ./cmd/issuer
+	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/kubectl-m2m ./cmd/kubectl-m2m
 	@CGO_ENABLED=0 go build -trimpath -o $(BIN)/ ./hack/demo ./hack/demo/course-api ./hack/demo/publisher
 
 .PHONY: assets
@@ -103,13 +127,26 @@ fuzz: ## The fuzz tests, one after the other, each for FUZZTIME (30s)
 	@hack/fuzz.sh '$(FUZZTIME)' $(FUZZPACKAGES)
 
 .PHONY: interop
-interop: assets ## OAuth clients and verifiers that nobody here wrote (Node, Python, curl: installed if absent) on running issuers
+interop: assets ## OAuth clients and verifiers that nobody here wrote (Node, Python, curl: installed if absent) on running issuers; the page of kubectl m2m graph in Chromium
 	@tools="$$(test/interop/tools.sh)" && export M2M_INTEROP_TOOLS="$$tools" KUBEBUILDER_ASSETS="$$(hack/kubernetes/assets.sh)" && \
-		go test -count=1 -tags interop -timeout 10m ./test/interop
+		go test -count=1 -tags interop -timeout 10m ./test/interop/...
+
+SOAKTIME ?= 90s
+SOAKTIMEOUT ?= 20m
+
+.PHONY: soak
+soak: assets ## Outages, standstills, rotation of everything, and an hour's load on an issuer, in six minutes (SOAKTIME=90s: the load); bin/soak.json
+	@KUBEBUILDER_ASSETS="$$(hack/kubernetes/assets.sh)" SOAKTIME='$(SOAKTIME)' go test -count=1 -tags soak -v -timeout $(SOAKTIMEOUT) ./test/soak
 
 .PHONY: race
 race: assets ## The tests under the race detector
 	@KUBEBUILDER_ASSETS="$$(hack/kubernetes/assets.sh)" go test -race -timeout 30m ./internal/... ./test/...
+
+.PHONY: bench
+bench: ## What a token costs beside what the machine makes possible: a table, bin/bench.json, and profiles in bin/
+	@mkdir -p $(BIN)
+	@go build -o $(BIN)/bench ./test/bench
+	@$(BIN)/bench -out $(BIN) $(BENCH)
 
 .PHONY: generate
 generate: ## Generate deepcopy functions
@@ -119,9 +156,34 @@ generate: ## Generate deepcopy functions
 manifests: ## Generate the CRDs
 	@$(TOOL) controller-gen crd paths=$(CURDIR)/api/... output:crd:artifacts:config=$(CURDIR)/config/crd/bases
 
+.PHONY: chart-generate
+chart-generate: ## Generate the parts of the chart that say what config says
+	@go -C hack/helm run . generate
+
+.PHONY: chart-test
+chart-test: assets ## The chart: lint, the same objects as config/default, values, installing on a real API server
+	@go -C hack/helm vet ./...
+	@KUBEBUILDER_ASSETS="$$(hack/kubernetes/assets.sh)" go -C hack/helm test -count=1 ./...
+
+.PHONY: alerts-test
+alerts-test: ## Every alert fires when it should, every query of alerts and dashboard asks for what exists
+	@go -C hack/alerts vet ./...
+	@go -C hack/alerts test -count=1 ./...
+
+.PHONY: api-reference
+api-reference: ## Generate docs/reference/api.md from the types
+	@$(TOOL) crd-ref-docs --log-level=ERROR --source-path=$(CURDIR)/api/v1alpha1 --config=$(CURDIR)/hack/reference/config.yaml \
+		--renderer=markdown --output-path=$(CURDIR)/docs/reference/api.md
+
+GENERATED := api config docs/reference/api.md
+
+.PHONY: reference
+reference: ## Generate the reference of kubectl m2m in docs/cli; a test holds it against the commands
+	@go test ./internal/cli -run TestReference -update >/dev/null
+
 .PHONY: check-generated
-check-generated: generate manifests ## Fail if a generated file is stale
-	@test -z "$$(git status --porcelain -- api config)" || { git status --short -- api config; git diff -- api config; echo "Generated files are stale: run 'make generate manifests' and commit."; exit 1; }
+check-generated: generate manifests chart-generate api-reference ## Fail if a generated file is stale
+	@test -z "$$(git status --porcelain -- $(GENERATED))" || { git status --short -- $(GENERATED); git diff -- $(GENERATED); echo "Generated files are stale: run 'make generate manifests chart-generate api-reference' and commit."; exit 1; }
 
 LINTER := $(BIN)/golangci-lint
 $(LINTER): hack/tools/go.mod hack/tools/go.sum
@@ -131,11 +193,12 @@ $(LINTER): hack/tools/go.mod hack/tools/go.sum
 .PHONY: lint
 lint: $(LINTER) ## golangci-lint with the architecture's rules and kube-api-linter; manifests build, and stand up to kube-score
 	@gofmt -l $$(git ls-files '*.go') | (! grep .) || { echo "gofmt these files"; exit 1; }
-	@$(LINTER) run --config hack/golangci.yml --build-tags e2e,interop ./...
+	@$(LINTER) run --config hack/golangci.yml --build-tags e2e,interop,soak ./...
 	@$(LINTER) run --config hack/golangci-api.yml ./api/...
-	@for d in config/crd config/rbac config/default config/samples/*/; do $(TOOL) kustomize build $(CURDIR)/$$d >/dev/null || exit 1; done
+	@for d in config/crd config/rbac config/default config/gitops/flux config/samples/*/; do $(TOOL) kustomize build $(CURDIR)/$$d >/dev/null || exit 1; done
 	@hack/kubescore/score.sh
 	@for script in hack/kubernetes/*.sh hack/cluster/*.sh hack/*.sh test/interop/*.sh; do bash -n $$script || exit 1; done
+	@go -C hack/helm tool helm lint --strict --quiet $(CURDIR)/config/chart
 	@bash -n hack/controlplane/background.sh && bash -n hack/kubescore/score.sh && bash -n .ci/run
 
 .PHONY: vulncheck
@@ -143,5 +206,5 @@ vulncheck: ## Look for known vulnerabilities (needs the vulnerability database)
 	@$(TOOL) govulncheck -C $(CURDIR) ./...
 
 .PHONY: clean
-clean: demo-stop controlplane-stop ## End what is running, and remove bin/
-	@rm -rf $(BIN)
+clean: demo-stop controlplane-stop ## End what is running, and remove bin/ and dist/
+	@rm -rf $(BIN) dist

@@ -28,6 +28,9 @@ type ApiResourceReconciler struct {
 	Namespace string
 	Now       func() time.Time
 	Events    events.EventRecorder
+	Conflicts conflicts
+	// Timeout of one reconcile.
+	Timeout time.Duration
 }
 
 // SetupWithManager registers the controller.
@@ -37,6 +40,7 @@ func (r *ApiResourceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesRawSource(r.Wakeups.of(access.KindApiResource)).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(parent(manifests.LabelApiResource))).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(dependents(r, r.Index, access.KindApiResource)), inNamespace(r.Namespace)).
+		WithOptions(controllerOptions(r.Timeout)).
 		Complete(r)
 }
 
@@ -49,23 +53,30 @@ func (r *ApiResourceReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	now := r.Now()
 	known := r.Index.Generation(access.RefOf(api))
 	judged, ok := r.Index.ApiResourceVerdict(req.NamespacedName, now)
-	if !ok || known != api.Generation {
-		return ctrl.Result{}, nil // being deleted, or about to be looked at again
+	if !ok {
+		wait, err := departing(ctx, r.Client, api, now)
+		return r.Conflicts.settle(req, wait, err)
+	}
+	if known != api.Generation {
+		return ctrl.Result{}, nil // about to be looked at again
 	}
 	before := api.DeepCopy()
 	api.Status.PendingRequests, api.Status.PendingRequestCount = pendingRequests(judged.Pending)
 	made, err := r.ensureVerifier(ctx, api, judged)
+	if overtaken(err) || terminating(err) {
+		return r.Conflicts.settle(req, 0, err)
+	}
 	if err != nil {
-		made = notYetProgrammed(v1alpha1.ReasonWaiting, "Writing the verifier ConfigMap failed and is tried again")
+		made = failed("Writing the verifier ConfigMap", err)
 	}
 	wait := report(r.Events, api, now,
 		access.Finding{OK: true, Reason: v1alpha1.ReasonReady, Message: "Tokens can be issued for " + api.Spec.Identifier},
 		counts(v1alpha1.ConditionAccepted, judged.Accepted),
 		counts(v1alpha1.ConditionResolvedRefs, judged.ResolvedRefs), made)
-	if made.Reason == v1alpha1.ReasonConfigMapNotOwned && (wait == 0 || wait > strangerRecheck) {
-		wait = strangerRecheck
+	if made.Reason == v1alpha1.ReasonConfigMapNotOwned && (wait == 0 || wait > refusalRecheck) {
+		wait = refusalRecheck
 	}
-	return settle(soonest(now, judged.NextChange, wait), errors.Join(err, patchStatus(ctx, r.Client, before, api)))
+	return r.Conflicts.settle(req, soonest(now, judged.NextChange, wait), errors.Join(err, patchStatus(ctx, r.Client, before, api)))
 }
 
 // maxPendingNamespaces is how many namespaces an ApiResource's status lists.

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -123,6 +124,11 @@ func set(object v1alpha1.Conditioned, now time.Time, condition string, f access.
 func patchStatus(ctx context.Context, c client.Client, before, after client.Object) error {
 	if apiequality.Semantic.DeepEqual(before, after) {
 		return nil
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) { // the reconcile's time is up, and that is what there is to say
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), reportTimeout)
+		defer cancel()
 	}
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := c.Status().Patch(ctx, after, patch); err != nil {

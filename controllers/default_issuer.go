@@ -22,6 +22,8 @@ type DefaultIssuer struct {
 	Live client.Reader
 	// Namespace that the operator is installed in. A ConfigMap there remembers that this was done.
 	Namespace string
+	// Spec that it is made with.
+	Spec v1alpha1.TokenIssuerSpec
 }
 
 const defaultIssuerMarker = "m2m-default-issuer"
@@ -44,7 +46,7 @@ func (d *DefaultIssuer) Start(ctx context.Context) error {
 		return fmt.Errorf("look for TokenIssuers: %w", err)
 	}
 	if len(issuers.Items) == 0 {
-		issuer := &v1alpha1.TokenIssuer{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
+		issuer := &v1alpha1.TokenIssuer{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: d.Spec}
 		if err := d.Create(ctx, issuer); err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("create the default TokenIssuer: %w", err)
 		}

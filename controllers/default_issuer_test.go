@@ -21,6 +21,11 @@ func TestDefaultIssuerIsMadeOnce(t *testing.T) {
 	}
 	defer empty.Stop()
 	d := &controllers.DefaultIssuer{Client: empty.Admin, Live: empty.Admin, Namespace: installNamespace}
+	d.Spec.URL = "http://tokens.example.com"
+	if err := d.Start(ctx); !apierrors.IsInvalid(err) {
+		t.Errorf("a URL without TLS: %v, want Invalid", err)
+	}
+	d.Spec.URL = "https://tokens.example.com"
 	issuer := &v1alpha1.TokenIssuer{}
 	for range 2 {
 		if err := d.Start(ctx); err != nil {
@@ -29,6 +34,10 @@ func TestDefaultIssuerIsMadeOnce(t *testing.T) {
 		if err := empty.Admin.Get(ctx, client.ObjectKey{Name: "default"}, issuer); err != nil {
 			t.Fatal(err)
 		}
+		if issuer.Spec.URL != "https://tokens.example.com" {
+			t.Errorf("it is made with the URL %q", issuer.Spec.URL)
+		}
+		d.Spec.URL = "https://later.example.com" // comes too late
 	}
 	if err := empty.Admin.Delete(ctx, issuer); err != nil {
 		t.Fatal(err)

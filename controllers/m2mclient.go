@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,10 +19,6 @@ import (
 	"github.com/m2m-operator/m2m-operator/internal/credential"
 	"github.com/m2m-operator/m2m-operator/internal/manifests"
 )
-
-// strangerRecheck is how often to look again at what no watch tells of: a stranger's Secret or ConfigMap of our name, a
-// quota, an admission policy.
-const strangerRecheck = 10 * time.Second
 
 const (
 	maxListedAPIs   = 32
@@ -43,7 +39,10 @@ type M2MClientReconciler struct {
 	Random io.Reader
 	Events events.EventRecorder
 	// Pace of scheduled rotations.
-	Pace *pace
+	Pace      *pace
+	Conflicts conflicts
+	// Timeout of one reconcile.
+	Timeout time.Duration
 }
 
 // SetupWithManager registers the controller.
@@ -54,6 +53,7 @@ func (r *M2MClientReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(parent(manifests.LabelM2MClient))).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(parent(manifests.LabelM2MClient))).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(dependents(r, r.Index, access.KindM2MClient)), inNamespace(r.Namespace)).
+		WithOptions(controllerOptions(r.Timeout)).
 		Complete(r)
 }
 
@@ -67,14 +67,21 @@ func (r *M2MClientReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	now := r.Now()
 	known := r.Index.Generation(access.RefOf(object))
 	judged, ok := r.Index.ClientVerdict(req.NamespacedName, now)
-	if !ok || known != object.Generation {
-		return ctrl.Result{}, nil // being deleted, or about to be looked at again
+	if !ok {
+		wait, err := departing(ctx, r.Client, object, now)
+		return r.Conflicts.settle(req, wait, err)
+	}
+	if known != object.Generation {
+		return ctrl.Result{}, nil // about to be looked at again
 	}
 	before := object.DeepCopy()
 	run := &clientRun{M2MClientReconciler: r, client: object, before: before, now: now, next: judged.NextChange}
 	made, err := run.program(ctx, judged.ResolvedRefs.OK)
+	if overtaken(err) || terminating(err) {
+		return r.Conflicts.settle(req, 0, err)
+	}
 	if err != nil {
-		made = notYetProgrammed(v1alpha1.ReasonWaiting, "Writing what the workload mounts failed and is tried again")
+		made = failed("Writing what the workload mounts", err)
 	}
 	object.Status.ClientID = object.ClientID()
 	object.Status.SecretName = ""
@@ -82,14 +89,14 @@ func (r *M2MClientReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 		object.Status.SecretName = object.SecretName()
 	}
 	object.Status.Access, object.Status.AccessCount = effectiveAccess(judged.Access)
-	object.Status.Requests = accessRequests(judged.Wishes)
+	object.Status.Requests = accessRequests(object.Status.Requests, judged.Wishes, now)
 	wait := report(r.Events, object, now, readiness(object),
 		counts(v1alpha1.ConditionAccepted, judged.Accepted), counts(v1alpha1.ConditionResolvedRefs, judged.ResolvedRefs), made)
 	switch made.Reason {
 	case v1alpha1.ReasonSecretNotOwned, v1alpha1.ReasonConfigMapNotOwned, v1alpha1.ReasonSecretRefused, v1alpha1.ReasonPepperLost:
-		run.look(now.Add(strangerRecheck))
+		run.look(now.Add(refusalRecheck))
 	}
-	return settle(soonest(now, run.next, wait), errors.Join(err, patchStatus(ctx, r.Client, run.before, object)))
+	return r.Conflicts.settle(req, soonest(now, run.next, wait), errors.Join(err, patchStatus(ctx, r.Client, run.before, object)))
 }
 
 func readiness(c *v1alpha1.M2MClient) access.Finding {
@@ -116,12 +123,18 @@ func effectiveAccess(all []access.Access) ([]v1alpha1.EffectiveAccess, int32) {
 	return listed, int32(len(all))
 }
 
-// accessRequests says what has become of the client's wishes.
-func accessRequests(wishes []access.WishVerdict) []v1alpha1.AccessRequestStatus {
+// accessRequests says what has become of the client's wishes, and since when, which goes on from what was said before.
+func accessRequests(before []v1alpha1.AccessRequestStatus, wishes []access.WishVerdict, now time.Time) []v1alpha1.AccessRequestStatus {
 	var out []v1alpha1.AccessRequestStatus
 	for _, w := range wishes {
-		entry := v1alpha1.AccessRequestStatus{State: w.State, ApiResource: v1alpha1.NamespacedReference{
-			Namespace: v1alpha1.NamespaceName(w.ApiResource.Namespace), Name: v1alpha1.ObjectName(w.ApiResource.Name)}}
+		entry := v1alpha1.AccessRequestStatus{
+			State: w.State, SinceTime: metav1.NewTime(now).Rfc3339Copy(), ApiResource: v1alpha1.NamespacedReference{
+				Namespace: v1alpha1.NamespaceName(w.ApiResource.Namespace), Name: v1alpha1.ObjectName(w.ApiResource.Name)}}
+		for _, b := range before {
+			if b.ApiResource == entry.ApiResource && b.State == entry.State && !b.SinceTime.IsZero() {
+				entry.SinceTime = b.SinceTime
+			}
+		}
 		for _, scope := range w.Missing {
 			entry.Missing = append(entry.Missing, v1alpha1.ScopeName(scope))
 		}
@@ -151,19 +164,20 @@ func (r *clientRun) owner() credential.Owner {
 	return credential.Owner{Issuer: r.client.Spec.IssuerRef.Name, ClientID: r.client.ClientID()}
 }
 
-// secretRefused says what the API server has against the Secret. The value is in no such message; if ever it were, it
-// would be taken out.
-func (r *clientRun) secretRefused(err error, value string) verdict {
-	text := err.Error()
-	if value != "" {
-		text = strings.ReplaceAll(text, value, "(secret)")
-	}
+// secretRefused says what the API server has against the Secret.
+func (r *clientRun) secretRefused(err error) verdict {
 	return counts(v1alpha1.ConditionProgrammed, access.Finding{Reason: v1alpha1.ReasonSecretRefused, Message: fmt.Sprintf(
-		"The API server does not take the Secret %s: %s", r.client.SecretName(), text)})
+		"The API server does not take the Secret %s: %v", r.client.SecretName(), err)})
 }
 
-// otherPepper says how to go on when the Secret was made with another pepper.
-func (r *clientRun) otherPepper() verdict {
+// otherPepper says how to go on when the Secret was made with another pepper, or says so.
+func (r *clientRun) otherPepper(secret *corev1.Secret) verdict {
+	if r.unproven(secret) {
+		return counts(v1alpha1.ConditionProgrammed, access.Finding{Reason: v1alpha1.ReasonSecretNotOwned, Message: fmt.Sprintf(
+			"The Secret %s names a pepper that its TokenIssuer does not have, so that nothing proves that this operator wrote it for this client. "+
+				"It is left alone and is no credential. Have the Secret %s/%s restored from the same backup, and it is taken up as it is; or delete it to get a new credential.",
+			r.client.SecretName(), r.Namespace, manifests.PepperName(r.client.Spec.IssuerRef.Name))})
+	}
 	return counts(v1alpha1.ConditionProgrammed, access.Finding{Reason: v1alpha1.ReasonPepperLost, Message: fmt.Sprintf(
 		"The credential in the Secret %s was made with a pepper that the TokenIssuer no longer has; it is refused, and left as it is. "+
 			"Have the pepper restored from a backup; or delete the Secret to get a new credential.", r.client.SecretName())})

@@ -29,7 +29,7 @@ func (r *clientRun) ensureCredential(ctx context.Context, endpoint manifests.End
 		return verdict{}, err
 	}
 	if !found {
-		return issuerNotReady(r.client.Spec.IssuerRef.Name), nil
+		return r.withoutPepper(ctx)
 	}
 	secret, plan, err := r.plan(ctx, pepper)
 	if err != nil {
@@ -40,7 +40,7 @@ func (r *clientRun) ensureCredential(ctx context.Context, endpoint manifests.End
 		r.client.Status.Credentials, r.client.Status.NextRotationTime = plan.Entries, nil
 		return r.secretNotOwned(secret), nil
 	case credential.OtherPepper:
-		return r.otherPepper(), nil
+		return r.otherPepper(secret), nil
 	}
 	wanted, err := r.wantedSecret(secret, pepper, endpoint, plan)
 	if err != nil {
@@ -51,7 +51,7 @@ func (r *clientRun) ensureCredential(ctx context.Context, endpoint manifests.End
 		// the issuers of yet another one.
 		if r.hasPending() {
 			if err := r.writeSecret(ctx, secret, wanted, true); refused(err) {
-				return r.secretRefused(err, plan.Credential.Secret), nil
+				return r.secretRefused(err), nil
 			} else if err != nil {
 				return verdict{}, err
 			}
@@ -61,7 +61,7 @@ func (r *clientRun) ensureCredential(ctx context.Context, endpoint manifests.End
 		}
 	}
 	if err := r.writeSecret(ctx, secret, wanted, false); refused(err) {
-		return r.secretRefused(err, string(wanted.Data[manifests.KeyClientSecret])), nil
+		return r.secretRefused(err), nil
 	} else if err != nil {
 		return verdict{}, err
 	}
@@ -79,6 +79,25 @@ func (r *clientRun) readPepper(ctx context.Context) (credential.Pepper, bool, er
 	}
 	pepper, err := credential.ParsePepper(secret.Data[manifests.KeyPepper])
 	return pepper, err == nil, nil // the TokenIssuer's conditions say what is wrong with it
+}
+
+// withoutPepper is the verdict while there is no pepper: a Secret that a backup has brought back alone proves nothing.
+func (r *clientRun) withoutPepper(ctx context.Context) (verdict, error) {
+	key := types.NamespacedName{Namespace: r.client.Namespace, Name: r.client.SecretName()}
+	secret, err := r.readSecret(ctx, key, credential.Pepper{})
+	if err != nil {
+		return verdict{}, err
+	}
+	if secret != nil && r.unproven(secret) {
+		return r.otherPepper(secret), nil
+	}
+	return issuerNotReady(r.client.Spec.IssuerRef.Name), nil
+}
+
+// unproven reports whether a Secret names a pepper that it alone names: there is no status, as after a restore.
+func (r *clientRun) unproven(secret *corev1.Secret) bool {
+	id := credential.PepperOf(secret.Annotations)
+	return id != "" && !slices.ContainsFunc(r.client.Status.Credentials, func(e v1alpha1.CredentialStatus) bool { return e.PepperID == id })
 }
 
 // plan decides on what the cache holds if that says that all is well, else on what the API server itself says: neither
@@ -167,9 +186,6 @@ func (r *clientRun) hasPending() bool {
 	return slices.ContainsFunc(r.client.Status.Credentials, func(e v1alpha1.CredentialStatus) bool { return e.State == v1alpha1.CredentialPending })
 }
 
-// refused reports whether the API server will say the same again, until a person changes something.
-func refused(err error) bool { return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) }
-
 // wantedSecret is the Secret as it shall be. Foreign keys, labels and annotations of the one that was found stay.
 func (r *clientRun) wantedSecret(found *corev1.Secret, pepper credential.Pepper, endpoint manifests.Endpoint, plan credential.Plan) (*corev1.Secret, error) {
 	annotations, err := pepper.Annotate(r.owner(), plan.Held)
@@ -208,7 +224,7 @@ func (r *clientRun) writeSecret(ctx context.Context, found, wanted *corev1.Secre
 		err = r.Update(ctx, wanted, update...)
 	}
 	if err != nil {
-		return fmt.Errorf("write credential Secret: %w", err)
+		return fmt.Errorf("write credential Secret: %w", discreet(err, wanted.Data[manifests.KeyClientSecret]))
 	}
 	return nil
 }

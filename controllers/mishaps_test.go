@@ -3,6 +3,7 @@ package controllers_test
 import (
 	"bytes"
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,6 +95,10 @@ func TestRestoreWithoutThePepperIsAnAlarm(t *testing.T) {
 	issuer = &v1alpha1.TokenIssuer{ObjectMeta: metav1.ObjectMeta{Name: "velero"}}
 	create(t, issuer)
 	awaitCondition(t, issuer, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonPepperLost)
+	condition := awaitCondition(t, c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotOwned)
+	if !strings.Contains(condition.Message, pepper.Name) {
+		t.Errorf("the message does not say what to restore: %s", condition.Message)
+	}
 	// By hand, without labels, as the message says.
 	create(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: installNamespace, Name: pepper.Name}, Data: pepper.Data})
 	awaitReady(t, issuer)
@@ -107,6 +112,41 @@ func TestRestoreWithoutThePepperIsAnAlarm(t *testing.T) {
 	}
 }
 
+// TestRestoreBesideANewPepperIsNoCredential: the TokenIssuer was there before the backup came, and has a pepper of its own.
+func TestRestoreBesideANewPepperIsNoCredential(t *testing.T) {
+	ctx := context.Background()
+	issuer := newIssuer(t, "repeppered", nil)
+	namespace := newNamespace(t)
+	c := newClient(t, namespace, "publisher", "repeppered", nil)
+	awaitReady(t, c)
+	secret := get(t, &corev1.Secret{}, namespace, "publisher")
+	pepper := get(t, &corev1.Secret{}, installNamespace, manifests.PepperName("repeppered"))
+	for _, object := range []client.Object{c, issuer, pepper.DeepCopy()} {
+		if err := admin.Delete(ctx, object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	issuer = newIssuer(t, "repeppered", nil)
+	c = newClient(t, namespace, "publisher", "repeppered", nil)
+	condition := awaitCondition(t, c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotOwned)
+	if !strings.Contains(condition.Message, pepper.Name) {
+		t.Errorf("the message does not say what to restore: %s", condition.Message)
+	}
+	awaitEvent(t, "M2MClient", "publisher", v1alpha1.ReasonSecretNotOwned)
+	if after := get(t, &corev1.Secret{}, namespace, "publisher"); after.ResourceVersion != secret.ResourceVersion {
+		t.Error("the Secret was written")
+	}
+	other := get(t, &corev1.Secret{}, installNamespace, pepper.Name)
+	other.Data = pepper.Data
+	suite.Save(t, admin, other)
+	awaitReady(t, c)
+	awaitReady(t, issuer)
+	if value := secretValue(t, namespace, "publisher"); value != string(secret.Data[manifests.KeyClientSecret]) {
+		t.Error("the credential changed")
+	}
+	awaitAccepted(t, namespace, "publisher", "repeppered", string(secret.Data[manifests.KeyClientSecret]))
+}
+
 func TestStrippedLabelsComeBack(t *testing.T) {
 	newIssuer(t, "stripped", nil)
 	namespace := newNamespace(t)
@@ -116,11 +156,13 @@ func TestStrippedLabelsComeBack(t *testing.T) {
 		manifests.KeyName("stripped", keyring.Slot{Algorithm: v1alpha1.ES256, Generation: 1}),
 	} {
 		secret := get(t, &corev1.Secret{}, installNamespace, name)
-		secret.Labels = nil
+		seal := secret.Annotations[manifests.AnnotationKeySeal]
+		secret.Labels, secret.Annotations = nil, nil
 		suite.Save(t, admin, secret)
 		suite.Eventually(t, func() string {
-			if get(t, secret, installNamespace, name).Labels[manifests.LabelIssuer] != "stripped" {
-				return name + " has no labels"
+			get(t, secret, installNamespace, name)
+			if secret.Labels[manifests.LabelIssuer] != "stripped" || secret.Annotations[manifests.AnnotationKeySeal] != seal {
+				return name + " has no labels, or no seal"
 			}
 			return ""
 		})

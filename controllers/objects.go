@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/events"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
@@ -62,17 +61,6 @@ func own(object, owner metav1.Object, kind schema.GroupVersionKind) bool {
 // ownedBy reports whether the object names this very owner.
 func ownedBy(object, owner metav1.Object) bool {
 	return slices.ContainsFunc(object.GetOwnerReferences(), func(r metav1.OwnerReference) bool { return r.UID == owner.GetUID() })
-}
-
-// conflictRetry is when to look again at what somebody else, or a cache that lags, was in the way of.
-const conflictRetry = 100 * time.Millisecond
-
-// settle ends a reconcile. That something changed, or went, since it was read is no error but a matter of looking again.
-func settle(after time.Duration, err error) (ctrl.Result, error) {
-	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-		return ctrl.Result{RequeueAfter: conflictRetry}, nil
-	}
-	return ctrl.Result{RequeueAfter: after}, err
 }
 
 // stillThere asks past the cache whether an object is, before something is made that it owns. What it owned may be seen

@@ -17,10 +17,13 @@ import (
 // ScopeGrantReconciler says what a grant does. Granting itself needs no controller: issuers read the spec.
 type ScopeGrantReconciler struct {
 	client.Client
-	Index   *access.Index
-	Wakeups *Wakeups
-	Now     func() time.Time
-	Events  events.EventRecorder
+	Index     *access.Index
+	Wakeups   *Wakeups
+	Now       func() time.Time
+	Events    events.EventRecorder
+	Conflicts conflicts
+	// Timeout of one reconcile.
+	Timeout time.Duration
 }
 
 // SetupWithManager registers the controller.
@@ -28,6 +31,7 @@ func (r *ScopeGrantReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.ScopeGrant{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(r.Wakeups.of(access.KindScopeGrant)).
+		WithOptions(controllerOptions(r.Timeout)).
 		Complete(r)
 }
 
@@ -40,8 +44,12 @@ func (r *ScopeGrantReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	now := r.Now()
 	known := r.Index.Generation(access.RefOf(grant))
 	judged, ok := r.Index.GrantVerdict(req.NamespacedName, now)
-	if !ok || known != grant.Generation {
-		return ctrl.Result{}, nil // being deleted, or about to be looked at again
+	if !ok {
+		wait, err := departing(ctx, r.Client, grant, now)
+		return r.Conflicts.settle(req, wait, err)
+	}
+	if known != grant.Generation {
+		return ctrl.Result{}, nil // about to be looked at again
 	}
 	before := grant.DeepCopy()
 	matched := int32(judged.MatchedClients)
@@ -55,5 +63,5 @@ func (r *ScopeGrantReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 		counts(v1alpha1.ConditionAccepted, judged.Accepted),
 		counts(v1alpha1.ConditionResolvedRefs, judged.ResolvedRefs),
 		informs(v1alpha1.ConditionActive, judged.Active))
-	return settle(soonest(now, judged.NextChange, wait), patchStatus(ctx, r.Client, before, grant))
+	return r.Conflicts.settle(req, soonest(now, judged.NextChange, wait), patchStatus(ctx, r.Client, before, grant))
 }

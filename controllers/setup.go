@@ -26,6 +26,8 @@ type Options struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Random is where secrets come from.
 	Random io.Reader
+	// Timeout bounds one reconcile. Default: a minute.
+	Timeout time.Duration
 	// RotationsPerMinute is how many scheduled rotations of client secrets there may be.
 	RotationsPerMinute int
 }
@@ -41,20 +43,26 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		started := time.Now()
 		o.Elapsed = func() time.Duration { return time.Since(started) }
 	}
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
 	c, live, recorder := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("m2m-manager")
 	return errors.Join(
 		(&TokenIssuerReconciler{
 			Client: c, Live: live, Namespace: o.Namespace, Now: o.Now, Elapsed: o.Elapsed, Dial: o.Dial, Random: o.Random, Events: recorder, Image: o.Image,
+			Conflicts: newConflicts(), Timeout: o.Timeout,
 		}).SetupWithManager(mgr),
 		(&ApiResourceReconciler{
 			Client: c, Live: live, Index: index, Wakeups: wakeups, Namespace: o.Namespace, Now: o.Now, Events: recorder,
+			Conflicts: newConflicts(), Timeout: o.Timeout,
 		}).SetupWithManager(mgr),
 		(&M2MClientReconciler{
 			Client: c, Live: live, Index: index, Wakeups: wakeups, Namespace: o.Namespace, Now: o.Now, Random: o.Random, Events: recorder,
-			Pace: newPace(o.RotationsPerMinute),
+			Pace: newPace(o.RotationsPerMinute), Conflicts: newConflicts(), Timeout: o.Timeout,
 		}).SetupWithManager(mgr),
 		(&ScopeGrantReconciler{
 			Client: c, Index: index, Wakeups: wakeups, Now: o.Now, Events: recorder,
+			Conflicts: newConflicts(), Timeout: o.Timeout,
 		}).SetupWithManager(mgr),
 	)
 }

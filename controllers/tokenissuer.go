@@ -40,7 +40,10 @@ type TokenIssuerReconciler struct {
 	// Elapsed is how long the manager has run, by a clock that does not jump.
 	Elapsed func() time.Duration
 	// Dial reaches the endpoints of issuers; nil: as addresses say.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	Dial      func(ctx context.Context, network, address string) (net.Conn, error)
+	Conflicts conflicts
+	// Timeout of one reconcile.
+	Timeout time.Duration
 
 	memories keyMemories
 }
@@ -56,6 +59,7 @@ func (r *TokenIssuerReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(issuersOf(r))).
 		Watches(&policyv1.PodDisruptionBudget{}, handler.EnqueueRequestsFromMapFunc(issuersOf(r))).
 		Watches(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(everyIssuer(r))).
+		WithOptions(controllerOptions(r.Timeout)).
 		Complete(r)
 }
 
@@ -102,9 +106,11 @@ func (r *TokenIssuerReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 			refs = stop.verdict
 		case errors.As(err, &stop):
 			made = stop.verdict
+		case apierrors.IsConflict(err):
+			return r.Conflicts.settle(req, 0, err)
 		default:
 			failures = append(failures, err)
-			made = notYetProgrammed(v1alpha1.ReasonWaiting, "Writing pepper, keys and certificate failed and is tried again")
+			made = failed("Writing pepper, keys, certificate and workload", err)
 		}
 	}
 	if !refs.OK && made.OK {
@@ -120,7 +126,7 @@ func (r *TokenIssuerReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 			counts(v1alpha1.ConditionAccepted, access.Finding{OK: true, Reason: v1alpha1.ReasonAccepted, Message: "The spec is valid"}),
 			refs, made}, append(run.availability, run.verdictOnKeys()...)...)...)
 	failures = append(failures, patchStatus(ctx, r.Client, before, issuer))
-	return settle(soonest(run.now, run.next, wait), errors.Join(failures...))
+	return r.Conflicts.settle(req, soonest(run.now, run.next, wait), errors.Join(failures...))
 }
 
 // stop is an error that no retry heals: it becomes a condition.
@@ -155,7 +161,7 @@ func (r *issuerRun) ensurePepper(ctx context.Context) error {
 		}
 		secret = manifests.IssuerSecret(r.issuer.Name, r.Namespace, name, manifests.ContentPepper, map[string][]byte{manifests.KeyPepper: data})
 		if err := r.Create(ctx, secret); err != nil {
-			return fmt.Errorf("create pepper: %w", err)
+			return fmt.Errorf("create pepper: %w", discreet(err, data))
 		}
 	}
 	pepper, err := credential.ParsePepper(secret.Data[manifests.KeyPepper])

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,7 +32,7 @@ type keyMemory struct {
 	keyring.Memory
 	asked bool            // endpoints, ever
 	last  time.Duration   // when they were asked last
-	said  map[string]bool // reasons of waits, and kids that are lost
+	said  map[string]bool // reasons of waits, kids that are lost, and what is wrong with Secrets
 }
 
 func (m *keyMemories) get(issuer string) *keyMemory {
@@ -59,16 +58,6 @@ func (m *keyMemory) due(elapsed time.Duration) bool {
 	return !m.asked || elapsed-m.last >= keyring.ObserveEvery
 }
 
-// keySecrets are the private keys of an issuer.
-type keySecrets struct {
-	private map[keyring.Slot]jose.JSONWebKey
-	taken   []keyring.Slot // also by what is no key
-	invalid []string       // what is wrong with those
-	found   map[keyring.Slot]*corev1.Secret
-}
-
-func (s keySecrets) held(slot keyring.Slot) string { return s.private[slot].KeyID }
-
 // maxSteps bounds what one reconcile does of a ring. The most that there can be is a few steps an algorithm.
 const maxSteps = 40
 
@@ -88,6 +77,9 @@ func (r *issuerRun) ensureKeys(ctx context.Context) error {
 		}
 		ring, configMap, err := r.readRing(ctx, secrets)
 		if err != nil {
+			return err
+		}
+		if err := r.sortKeys(ctx, &secrets, ring); err != nil {
 			return err
 		}
 		r.sayLost(memory, ring, secrets)
@@ -159,44 +151,13 @@ func (r *issuerRun) carryOut(ctx context.Context, configMap *corev1.ConfigMap, b
 	return nil
 }
 
-// readKeys reads the Secrets of all keys past the cache. They go by their names: labels may be lost, and are put back.
-func (r *issuerRun) readKeys(ctx context.Context) (keySecrets, error) {
-	s := keySecrets{private: map[keyring.Slot]jose.JSONWebKey{}, found: map[keyring.Slot]*corev1.Secret{}}
-	var list corev1.SecretList
-	if err := r.Live.List(ctx, &list, client.InNamespace(r.Namespace)); err != nil {
-		return s, fmt.Errorf("look for signing keys: %w", err)
-	}
-	for i := range list.Items {
-		secret := &list.Items[i]
-		slot, ok := manifests.SlotOf(r.issuer.Name, secret.Name)
-		if !ok {
-			continue
-		}
-		s.taken = append(s.taken, slot)
-		s.found[slot] = secret
-		key, err := keyring.ParsePrivate(secret.Data[manifests.KeyPrivateJWK])
-		if err != nil || key.Algorithm != string(slot.Algorithm) || secret.DeletionTimestamp != nil {
-			s.invalid = append(s.invalid, fmt.Sprintf("The Secret %s/%s does not hold an %s signing key, and is ignored", r.Namespace, secret.Name, slot.Algorithm))
-			continue
-		}
-		s.private[slot] = key
-		if labels := manifests.IssuerLabels(r.issuer.Name, manifests.ContentSigningKey); !hasLabels(secret, labels) {
-			addLabels(secret, labels)
-			if err := r.Update(ctx, secret); err != nil {
-				return s, fmt.Errorf("label Secret %s: %w", secret.Name, err)
-			}
-		}
-	}
-	return s, nil
-}
-
 // readRing reads the key ring, or makes it anew from the private keys if it was lost.
 func (r *issuerRun) readRing(ctx context.Context, secrets keySecrets) (keyring.Ring, *corev1.ConfigMap, error) {
 	configMap := &corev1.ConfigMap{}
 	key := types.NamespacedName{Namespace: r.Namespace, Name: manifests.RingName(r.issuer.Name)}
 	err := r.Live.Get(ctx, key, configMap)
 	if apierrors.IsNotFound(err) {
-		return keyring.Rebuild(secrets.private, r.policy(), r.now), nil, nil
+		return keyring.Rebuild(secrets.ours(), r.policy(), r.now), nil, nil
 	}
 	if err != nil {
 		return keyring.Ring{}, nil, err
@@ -209,28 +170,6 @@ func (r *issuerRun) readRing(ctx context.Context, secrets keySecrets) (keyring.R
 			key.Namespace, key.Name, err)
 	}
 	return ring, configMap, nil
-}
-
-// makeKey makes the private key of a slot. One that another manager makes at the same time is taken as it is.
-func (r *issuerRun) makeKey(ctx context.Context, slot keyring.Slot) error {
-	key, err := keyring.Generate(slot.Algorithm)
-	if err != nil {
-		return err
-	}
-	private, err := keyring.MarshalPrivate(key)
-	if err != nil {
-		return err
-	}
-	err = r.Create(ctx, manifests.SigningKey(r.issuer.Name, r.Namespace, slot, private))
-	if apierrors.IsAlreadyExists(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("create signing key: %w", err)
-	}
-	eventf(r.Events, r.issuer, corev1.EventTypeNormal, v1alpha1.ReasonSigningKeyCreated,
-		fmt.Sprintf("Created the %s signing key %s", slot.Algorithm, key.KeyID))
-	return nil
 }
 
 func (r *issuerRun) writeRing(ctx context.Context, found *corev1.ConfigMap, ring keyring.Ring) error {
@@ -288,14 +227,7 @@ func (r *issuerRun) reportKeys(memory *keyMemory, result keyring.Result, secrets
 	if result.Next > 0 {
 		r.look(r.now.Add(result.Next))
 	}
-	r.issuer.Status.Keys = nil
-	for _, key := range result.Ring.Keys {
-		status := v1alpha1.SigningKeyStatus{KID: key.KID, Algorithm: key.Algorithm, State: key.State, SinceTime: metav1.NewTime(key.Since)}
-		if until, known := result.Until[key.KID]; known {
-			status.UntilTime = &metav1.Time{Time: until}
-		}
-		r.issuer.Status.Keys = append(r.issuer.Status.Keys, status)
-	}
+	r.issuer.Status.Keys = keysStatus(result, r.issuer.Status.Keys)
 	if result.Ring.Current(r.policy()) {
 		r.issuer.Status.SigningRevision = r.issuer.Spec.Signing.Revision
 	}
@@ -307,11 +239,36 @@ func (r *issuerRun) reportKeys(memory *keyMemory, result keyring.Result, secrets
 			eventf(r.Events, r.issuer, corev1.EventTypeWarning, wait.Reason, wait.Message)
 		}
 	}
+	for _, problem := range secrets.invalid {
+		said[problem] = true
+		if !memory.said[problem] {
+			eventf(r.Events, r.issuer, corev1.EventTypeWarning, v1alpha1.ReasonKeyInvalid, problem)
+		}
+	}
 	for _, key := range result.Ring.Keys {
 		said[key.KID] = memory.said[key.KID]
 	}
 	memory.said = said
 	observeKeys(r.issuer.Name, result)
+}
+
+// keysStatus describes the keys of a ring. Until when a retired one stays depends on what a manager has seen. Of two that
+// have seen something else, which they may do beside each other or one after the other, the later word holds: neither takes
+// back what the other says.
+func keysStatus(result keyring.Result, said []v1alpha1.SigningKeyStatus) []v1alpha1.SigningKeyStatus {
+	var keys []v1alpha1.SigningKeyStatus
+	for _, key := range result.Ring.Keys {
+		status := v1alpha1.SigningKeyStatus{KID: key.KID, Algorithm: key.Algorithm, State: key.State, SinceTime: metav1.NewTime(key.Since)}
+		if until, known := result.Until[key.KID]; known {
+			status.UntilTime = &metav1.Time{Time: until}
+		}
+		i := slices.IndexFunc(said, func(s v1alpha1.SigningKeyStatus) bool { return s.KID == key.KID && s.State == v1alpha1.KeyRetired })
+		if i >= 0 && status.UntilTime.Before(said[i].UntilTime) {
+			status.UntilTime = said[i].UntilTime
+		}
+		keys = append(keys, status)
+	}
+	return keys
 }
 
 // verdictOnKeys is none where a write failed before anything could be said.

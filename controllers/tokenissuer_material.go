@@ -3,6 +3,8 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -138,15 +140,16 @@ func (r *issuerRun) noteExpiry(pair pki.Pair) error {
 
 // write creates the Secret, or replaces the content of the one that was read if nobody has changed it since.
 func (r *issuerRun) write(ctx context.Context, found, wanted *corev1.Secret) error {
+	values := slices.Collect(maps.Values(wanted.Data))
 	if found == nil {
-		return r.Create(ctx, wanted)
+		return discreet(r.Create(ctx, wanted), values...)
 	}
 	if hasLabels(found, wanted.Labels) && apiequality.Semantic.DeepEqual(found.Data, wanted.Data) {
 		return nil
 	}
 	addLabels(found, wanted.Labels)
 	found.Data = wanted.Data
-	return r.Update(ctx, found)
+	return discreet(r.Update(ctx, found), values...)
 }
 
 func pairOf(secret *corev1.Secret) pki.Pair {

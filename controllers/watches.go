@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -34,7 +35,8 @@ import (
 //	             certificate
 //	ScopeGrant   itself, what the index says it depends on
 //
-// Clients that ApiResources and ScopeGrants merely count wake these every few seconds only.
+// Clients that ApiResources and ScopeGrants merely count wake these every few seconds only. What an object's own change
+// wakes goes before what another's does.
 //
 // "What the index says" is the access engine's own knowledge of who depends on whom, so that what wakes a controller
 // and what it then decides cannot differ.
@@ -67,12 +69,22 @@ func (w *Wakeups) notify(cause access.Ref, affected []access.Ref) {
 		if q == nil {
 			continue // not the leader: everything is looked at once it leads
 		}
-		if cause.Kind == access.KindM2MClient && ref.Kind != access.KindM2MClient { // it is but counted there
-			q.AddAfter(request(ref.Namespace, ref.Name), clientCountDelay)
-			continue
+		switch {
+		case ref == cause:
+			q.Add(request(ref.Namespace, ref.Name))
+		case cause.Kind == access.KindM2MClient && ref.Kind != access.KindM2MClient: // it is but counted there
+			addBehind(q, request(ref.Namespace, ref.Name), clientCountDelay)
+		default:
+			addBehind(q, request(ref.Namespace, ref.Name), 0)
 		}
-		q.Add(request(ref.Namespace, ref.Name))
 	}
+}
+
+// addBehind queues what another object's change has moved behind what was changed itself: a grant that selects thousands
+// of clients keeps nobody else waiting.
+func addBehind(q queue, r reconcile.Request, after time.Duration) {
+	q.(priorityqueue.PriorityQueue[reconcile.Request]).AddWithOpts(
+		priorityqueue.AddOpts{Priority: new(handler.LowPriority), After: after}, r)
 }
 
 func request(namespace, name string) reconcile.Request {

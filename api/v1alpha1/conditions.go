@@ -111,6 +111,11 @@ const (
 	ReasonTLSSecretInvalid = "TLSSecretInvalid"
 	// ReasonSecretRefused: the API server does not take the credential Secret: a quota, or an admission policy.
 	ReasonSecretRefused = "SecretRefused"
+	// ReasonRefused: the API server does not take something else that the operator writes for the object, or does not let it
+	// look: a quota, an admission policy, missing rights.
+	ReasonRefused = "Refused"
+	// ReasonNamespaceTerminating: the object's namespace is being deleted, so that the object counts as gone.
+	ReasonNamespaceTerminating = "NamespaceTerminating"
 	// ReasonSecretNotOwned: a Secret of the name exists that this operator did not write for this object.
 	ReasonSecretNotOwned = "SecretNotOwned"
 	// ReasonConfigMapNotOwned: a ConfigMap of the name exists that this operator did not write for this object.

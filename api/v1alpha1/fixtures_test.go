@@ -24,6 +24,7 @@ spec:
     others: Allow
   trustedProxies: [10.0.0.0/8, "2001:db8::/32"]
   revokeTokensIssuedBefore: "2026-06-01T00:00:00Z"
+  maxStaleness: 15m
   deployment:
     replicas: 3
     resources: {requests: {cpu: 100m}, limits: {memory: 1Gi}}

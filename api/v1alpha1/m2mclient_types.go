@@ -135,6 +135,10 @@ type AccessRequestStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	Missing []ScopeName `json:"missing,omitempty"`
+
+	// sinceTime is when the wish came to be in its state.
+	// +optional
+	SinceTime metav1.Time `json:"sinceTime,omitzero"`
 }
 
 // AuthenticationMethod is a way in which a client proves who it is.

@@ -28,6 +28,8 @@ func tokenIssuerRefusals() []refusal {
 		trustedProxyRefusals(),
 		identifierRefusals(),
 		moment("spec.revokeTokensIssuedBefore"),
+		period("spec.maxStaleness"),
+		refuse("spec.maxStaleness cel: must be at least 2m", "0s", "119s", "1m59s"),
 		deploymentRefusals(),
 	)
 }

@@ -67,6 +67,17 @@ type TokenIssuerSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9999-01-01T00:00:00Z')",message="must be between the years 1970 and 9999"
 	RevokeTokensIssuedBefore *metav1.Time `json:"revokeTokensIssuedBefore,omitempty"`
 
+	// maxStaleness is how long an issuer goes on issuing and introspecting after it last heard the Kubernetes API: 2m or
+	// longer, for an API server may be silent for a minute. Beyond it both are refused as temporarily unavailable, while
+	// keys and metadata are served. Default: for ever.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('2m')",message="must be at least 2m"
+	MaxStaleness *metav1.Duration `json:"maxStaleness,omitempty"`
+
 	// deployment shapes the pods that answer token requests. Default: two of them, spread over nodes and zones.
 	// +optional
 	Deployment *TokenIssuerDeployment `json:"deployment,omitempty"`

@@ -27,6 +27,9 @@ type options struct {
 	opsListen   string
 	kubeconfig  string
 	drainDelay  time.Duration
+	// Both or none.
+	snapshotDir, snapshotKeyFile string
+
 	showVersion bool
 }
 
@@ -59,23 +62,31 @@ func parseFlags(arguments []string) (options, error) {
 	flags.StringVar(&o.opsListen, "ops-listen", ":8081", "address for health and metrics, without TLS")
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file; default: $KUBECONFIG, else the pod's ServiceAccount")
 	flags.DurationVar(&o.drainDelay, "drain-delay", 5*time.Second, "how long to go on serving after the signal to stop")
+	flags.StringVar(&o.snapshotDir, "snapshot-dir", "", "directory, in memory, to keep a snapshot in for a restart while the API server is away; default: none is kept")
+	flags.StringVar(&o.snapshotKeyFile, "snapshot-key-file", "", "file with the TokenIssuer's pepper, which the snapshot is encrypted under")
 	flags.BoolVar(&o.showVersion, "version", false, "print the version and exit")
 	if err := flags.Parse(arguments); err != nil {
 		return options{}, err
 	}
-	if flags.NArg() > 0 {
-		err := fmt.Errorf("unexpected argument %q", flags.Arg(0))
-		fmt.Fprintln(os.Stderr, err)
-		return options{}, err
+	var err error
+	switch {
+	case flags.NArg() > 0:
+		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case (o.snapshotDir == "") != (o.snapshotKeyFile == ""):
+		err = errors.New("--snapshot-dir and --snapshot-key-file go together")
+	default:
+		return o, nil
 	}
-	return o, nil
+	fmt.Fprintln(os.Stderr, err)
+	return options{}, err
 }
 
 // run serves until the context ends. What the API server says is followed until the last request is answered, so that
 // what is taken away while the server drains is taken away there too.
 func run(ctx context.Context, o options, log *slog.Logger) error {
 	log.Info("starting", "version", version.Version, "tokenIssuer", o.tokenIssuer, "namespace", o.namespace,
-		"listen", o.listen, "opsListen", o.opsListen, "kubeconfig", o.kubeconfig, "drainDelay", o.drainDelay.String())
+		"listen", o.listen, "opsListen", o.opsListen, "kubeconfig", o.kubeconfig, "drainDelay", o.drainDelay.String(),
+		"snapshotDir", o.snapshotDir, "snapshotKeyFile", o.snapshotKeyFile)
 	config, err := feed.Config(o.kubeconfig)
 	if err != nil {
 		return err
@@ -101,7 +112,10 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 	fed := make(chan error, 1)
 	go func() {
 		defer stopServing() // a server that hears no more of what is taken away must not go on
-		fed <- feed.Run(feeding, config, feed.Options{Namespace: o.namespace, TokenIssuer: o.tokenIssuer, Logger: log}, state)
+		fed <- feed.Run(feeding, config, feed.Options{
+			Namespace: o.namespace, TokenIssuer: o.tokenIssuer,
+			SnapshotDir: o.snapshotDir, SnapshotKeyFile: o.snapshotKeyFile, Logger: log,
+		}, state)
 	}()
 	err = server.Serve(serving, public, ops)
 	stopFeeding()

@@ -11,12 +11,14 @@ func TestParseFlags(t *testing.T) {
 	if err != nil || o != want {
 		t.Errorf("got %+v, %v, want %+v", o, err, want)
 	}
-	o, err = parseFlags([]string{"--token-issuer=a", "--namespace=b", "--listen=:1", "--ops-listen=:2", "--kubeconfig=c", "--drain-delay=1s", "--version"})
-	want = options{tokenIssuer: "a", namespace: "b", listen: ":1", opsListen: ":2", kubeconfig: "c", drainDelay: time.Second, showVersion: true}
+	o, err = parseFlags([]string{"--token-issuer=a", "--namespace=b", "--listen=:1", "--ops-listen=:2", "--kubeconfig=c", "--drain-delay=1s",
+		"--snapshot-dir=d", "--snapshot-key-file=e", "--version"})
+	want = options{tokenIssuer: "a", namespace: "b", listen: ":1", opsListen: ":2", kubeconfig: "c", drainDelay: time.Second,
+		snapshotDir: "d", snapshotKeyFile: "e", showVersion: true}
 	if err != nil || o != want {
 		t.Errorf("got %+v, %v, want %+v", o, err, want)
 	}
-	for _, bad := range [][]string{{"x"}, {"--unknown"}, {"--drain-delay=x"}} {
+	for _, bad := range [][]string{{"x"}, {"--unknown"}, {"--drain-delay=x"}, {"--snapshot-dir=d"}, {"--snapshot-key-file=e"}} {
 		if _, err := parseFlags(bad); err == nil {
 			t.Errorf("%q is taken", bad)
 		}

@@ -23,9 +23,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/yaml"
 
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/controllers"
 	"github.com/m2m-operator/m2m-operator/internal/feed"
 	"github.com/m2m-operator/m2m-operator/internal/version"
@@ -39,6 +42,7 @@ type options struct {
 	leaderElect   bool
 	issuerImage   string
 	defaultIssuer bool
+	defaultSpec   v1alpha1.TokenIssuerSpec
 	rotations     int
 	showVersion   bool
 }
@@ -62,6 +66,9 @@ func parse(args []string) (options, error) {
 	flags.BoolVar(&o.leaderElect, "leader-elect", true, "work only while holding the lease, so that several replicas can run")
 	flags.StringVar(&o.issuerImage, "issuer-image", "", "image that token issuers are deployed from; default: this pod's own (named by $POD_NAME); outside of pods none are deployed")
 	flags.BoolVar(&o.defaultIssuer, "create-default-issuer", false, `make the TokenIssuer "default", once in the life of an installation that has none`)
+	flags.Func("default-issuer-spec", "the spec of the TokenIssuer that --create-default-issuer makes, as JSON; default: {}", func(text string) error {
+		return yaml.UnmarshalStrict([]byte(text), &o.defaultSpec)
+	})
 	flags.IntVar(&o.rotations, "rotations-per-minute", 60, "how many client secrets may be rotated a minute because it is time; rotations on command, and what heals, do not count")
 	flags.BoolVar(&o.showVersion, "version", false, "print the version and exit")
 	if err := flags.Parse(args); err != nil {
@@ -105,8 +112,13 @@ func run(ctx context.Context, args []string) error {
 	}); err != nil {
 		return err
 	}
+	if err := metrics.Registry.Register(&controllers.Metrics{Reader: mgr.GetClient(), Now: time.Now}); err != nil {
+		return err
+	}
 	if o.defaultIssuer {
-		if err := mgr.Add(&controllers.DefaultIssuer{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.namespace}); err != nil {
+		if err := mgr.Add(&controllers.DefaultIssuer{
+			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.namespace, Spec: o.defaultSpec,
+		}); err != nil {
 			return err
 		}
 	}

@@ -162,6 +162,9 @@ func (cp *ControlPlane) awaitDefaultNamespace(ctx context.Context) error {
 	return nil
 }
 
+// Kubectl is the path of a kubectl of the API server's version.
+func (cp *ControlPlane) Kubectl() string { return cp.plane.KubectlPath }
+
 // Stop ends both processes and removes what the control plane has written, but for a LogDir that was asked for.
 //
 // They are killed: asked politely, kube-apiserver waits a minute for clients that still watch, and there is nothing to

@@ -42,7 +42,7 @@ func (x *Index) affected(ref Ref, found refs) {
 	case KindApiResource:
 		x.affectedByAPI(ref, found)
 	case KindM2MClient:
-		for g := range x.byClient[ref.key()] {
+		for g := range x.byClient.of(ref.key()) {
 			found.add(g.ref())
 		}
 		if c := x.clients.get(ref.key()); c != nil {
@@ -52,7 +52,7 @@ func (x *Index) affected(ref Ref, found refs) {
 			for _, rival := range x.accounts[c.account] {
 				found.add(rival.ref())
 			}
-			for g := range x.byNamespace[c.key.Namespace] {
+			for g := range x.byNamespace.of(c.key.Namespace) {
 				if g.selects(c) {
 					found.add(g.ref())
 				}
@@ -102,11 +102,11 @@ func (x *Index) clientsOfIssuer(name string, found refs) {
 
 // grantsAndClients finds the grants of an ApiResource, the clients that they match, and those that wish for its scopes.
 func (x *Index) grantsAndClients(api Ref, found refs) {
-	for g := range x.byAPI[api.key()] {
+	for g := range x.byAPI.of(api.key()) {
 		found.add(g.ref())
 		x.clientsOf(g, func(c *client) { found.add(c.ref()) })
 	}
-	for c := range x.byWish[api.key()] {
+	for c := range x.byWish.of(api.key()) {
 		found.add(c.ref())
 	}
 }
@@ -119,7 +119,7 @@ func (x *Index) affectedByIssuer(name string, found refs) {
 				continue
 			}
 			found.add(a.ref())
-			for g := range x.byAPI[a.key] {
+			for g := range x.byAPI.of(a.key) {
 				found.add(g.ref())
 			}
 		}

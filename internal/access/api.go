@@ -113,7 +113,21 @@ func (a *apiResource) undeclared(set scopeSet) []string {
 // condition is an expression that must be true, and what to say if it is not.
 type condition struct {
 	expression *policy.Condition
+	source     string // as it was written
 	message    string
+}
+
+// standing reports whether the condition counts for requests of any kind, and not for some alone.
+func (c condition) standing() bool { return c.expression.Standing() }
+
+// left are the sources of the conditions that Request.Standing leaves out.
+func left(conditions []condition) (out []string) {
+	for _, c := range conditions {
+		if !c.standing() {
+			out = append(out, c.source)
+		}
+	}
+	return out
 }
 
 // compileConditions compiles a field's expressions. Those that are invalid are described and left out, so whoever uses
@@ -125,7 +139,7 @@ func compileConditions(field string, conditions []v1alpha1.PolicyCondition) (com
 			invalid = append(invalid, fmt.Sprintf("%s[%d]: %v", field, i, err))
 			continue
 		}
-		compiled = append(compiled, condition{expression, c.Message})
+		compiled = append(compiled, condition{expression, string(c.Expression), c.Message})
 	}
 	return compiled, invalid
 }

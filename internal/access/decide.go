@@ -90,8 +90,10 @@ type Decision struct {
 	// Lifetime and Algorithm of the token, if one is granted.
 	Lifetime  time.Duration
 	Algorithm v1alpha1.SigningAlgorithm
+	// Rules of the ApiResource that Request.Standing left out: a request must meet them besides.
+	Rules []string
 	// OtherAlgorithms may sign it as long as no key of Algorithm does, the best first. There are none where the
-	// ApiResource names its algorithm itself.
+	// ApiResource names its algorithm itself. They are to be read only.
 	OtherAlgorithms []v1alpha1.SigningAlgorithm
 }
 
@@ -109,6 +111,8 @@ type Giver struct {
 	Role string
 	// Subject is the place in spec.subjects of the first entry that matches the client.
 	Subject int
+	// Conditions of the grant that Request.Standing left out: a request must meet them besides.
+	Conditions []string
 }
 
 // RejectedScope is a scope with the reason why it is not granted.
@@ -210,23 +214,19 @@ func (p parties) algorithm() v1alpha1.SigningAlgorithm {
 	return p.issuer.Algorithms[0]
 }
 
-// otherAlgorithms are those that the issuer lists, then those that it may have listed before: while a new first one has no
-// key that signs yet, the others go on.
+// otherAlgorithms are the issuer's, unless the API names its own.
 func (p parties) otherAlgorithms() []v1alpha1.SigningAlgorithm {
 	if p.api.algorithm != "" {
 		return nil
 	}
-	others := slices.Clone(p.issuer.Algorithms[1:])
-	for _, algorithm := range v1alpha1.SigningAlgorithms {
-		if !slices.Contains(p.issuer.Algorithms, algorithm) {
-			others = append(others, algorithm)
-		}
-	}
-	return others
+	return p.issuer.otherAlgorithms
 }
 
-// split parts the grants that are active now from the others.
+// split parts the grants that are active now from the others. Commonly all are.
 func split(grants []*grant, now time.Time) (active, dormant []*grant) {
+	if !slices.ContainsFunc(grants, func(g *grant) bool { return g.activity(now) != v1alpha1.ReasonActive }) {
+		return grants, nil
+	}
 	for _, g := range grants {
 		if g.activity(now) == v1alpha1.ReasonActive {
 			active = append(active, g)

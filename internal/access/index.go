@@ -145,7 +145,7 @@ func (x *Index) Client(clientID string) (Client, bool) {
 	if c == nil {
 		return Client{}, false
 	}
-	return c.view(), true
+	return c.view(clientID), true
 }
 
 // ClientByServiceAccount finds the client of a TokenIssuer that a ServiceAccount proves, if it is not gone: the one of the
@@ -157,16 +157,16 @@ func (x *Index) ClientByServiceAccount(issuer, namespace, name string) (Client, 
 	if c == nil {
 		return Client{}, false
 	}
-	return c.view(), true
+	return c.view(c.id()), true
 }
 
 // id is the client_id.
 func (c *client) id() string { return c.key.Namespace + "." + c.key.Name }
 
-// view is what authentication sees of the record.
-func (c *client) view() Client {
+// view is what authentication sees of the record, of which the caller knows the client_id.
+func (c *client) view(id string) Client {
 	return Client{
-		Namespace: c.key.Namespace, Name: c.key.Name, ID: c.id(), Issuer: c.issuer,
+		Namespace: c.key.Namespace, Name: c.key.Name, ID: id, Issuer: c.issuer,
 		Suspended: c.suspended, DefaultAudience: c.defaultAudience, Created: c.created,
 		TokensRevokedBefore: c.revokedBefore, Methods: c.methods, Credentials: c.credentials, Keys: c.keys,
 	}
@@ -179,10 +179,13 @@ type Issuer struct {
 	DefaultLifetime, MaxLifetime time.Duration
 	// TokensRevokedBefore is the instant before which all tokens were issued in vain; zero: none were.
 	TokensRevokedBefore time.Time
+	// MaxStaleness is how old knowledge may be that tokens are issued by; zero: any age.
+	MaxStaleness time.Duration
 	// TrustedProxies are the networks whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 
-	identifiers identifiers
+	identifiers     identifiers
+	otherAlgorithms []v1alpha1.SigningAlgorithm
 }
 
 // Issuer finds a TokenIssuer by its name.
@@ -200,6 +203,14 @@ func (x *Index) HasApiResource(key types.NamespacedName) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return live(x, x.apis, key) != nil
+}
+
+// Declares reports whether the ApiResource, if it is not gone, knows the scope.
+func (x *Index) Declares(key types.NamespacedName, scope string) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	a := live(x, x.apis, key)
+	return a != nil && a.declares(a.read(scope))
 }
 
 // Generation is that of the namespaced object as the index knows it, zero if it does not. A verdict asked for after it
@@ -291,23 +302,6 @@ type (
 		namespace string
 	}
 )
-
-// lookup finds records by something that they name.
-type lookup[K, R comparable] map[K]map[R]struct{}
-
-func (l lookup[K, R]) add(key K, record R) {
-	if l[key] == nil {
-		l[key] = map[R]struct{}{}
-	}
-	l[key][record] = struct{}{}
-}
-
-func (l lookup[K, R]) remove(key K, record R) {
-	delete(l[key], record)
-	if len(l[key]) == 0 {
-		delete(l, key)
-	}
-}
 
 func sortGrants(grants []*grant) {
 	slices.SortFunc(grants, func(a, b *grant) int { return compareKeys(a.key, b.key) })

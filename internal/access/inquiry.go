@@ -20,10 +20,10 @@ type inquiry struct {
 	active, dormant []*grant
 	everything      bool // no scope was asked for
 	asked           []readScope
-	givers          [][]Giver    // by asked scope
-	obstacles       [][]Obstacle // by asked scope
-	denial          string       // what the first unmet condition tells the client
-	denied, unmet   bool         // by a condition, and by one that did not fail
+	givers          [][]Giver          // by asked scope
+	obstacles       map[int][]Obstacle // by asked scope
+	denial          string             // what the first unmet condition tells the client
+	denied, unmet   bool               // by a condition, and by one that did not fail
 
 	input  *policy.Input // made when the first expression needs it
 	budget *policy.Budget
@@ -31,7 +31,12 @@ type inquiry struct {
 
 // decide says what comes of a request between parties that are fit for it.
 func decide(p parties, grants []*grant, r Request, now time.Time) Decision {
-	q := &inquiry{parties: p, request: r, now: now}
+	return decideWithin(nil, p, grants, r, now)
+}
+
+// decideWithin is decide with a budget for expressions that is not that of one request.
+func decideWithin(budget *policy.Budget, p parties, grants []*grant, r Request, now time.Time) Decision {
+	q := &inquiry{parties: p, request: r, now: now, budget: budget}
 	q.active, q.dormant = split(grants, now)
 	q.ask()
 	q.give()
@@ -47,7 +52,9 @@ func decide(p parties, grants []*grant, r Request, now time.Time) Decision {
 
 // ask finds out which scopes are in question.
 func (q *inquiry) ask() {
-	names := slices.Compact(slices.Sorted(slices.Values(q.request.Scopes)))
+	names := slices.Clone(q.request.Scopes)
+	slices.Sort(names)
+	names = slices.Compact(names)
 	if q.everything = len(names) == 0; q.everything {
 		names = q.held()
 	}
@@ -55,7 +62,7 @@ func (q *inquiry) ask() {
 	for _, name := range names {
 		q.asked = append(q.asked, q.api.read(name))
 	}
-	q.givers, q.obstacles = make([][]Giver, len(names)), make([][]Obstacle, len(names))
+	q.givers = make([][]Giver, len(names))
 }
 
 // held are the scopes that the client has at the API, conditions aside, sorted.
@@ -72,8 +79,7 @@ func (q *inquiry) give() {
 		return
 	}
 	for _, g := range q.active {
-		var at []int
-		var through []string
+		at, through := make([]int, 0, len(q.asked)), make([]string, 0, len(q.asked))
 		for i, asked := range q.asked {
 			if role, ok := g.gives(q.api, asked); ok && q.api.declares(asked) {
 				at, through = append(at, i), append(through, role)
@@ -83,15 +89,41 @@ func (q *inquiry) give() {
 			continue
 		}
 		obstacle, met := q.meets(g, at)
-		subject := g.subject(q.client)
-		for n, i := range at {
-			if met {
-				q.givers[i] = append(q.givers[i], Giver{Grant: g.key, Role: through[n], Subject: subject})
-			} else {
-				q.obstacles[i] = append(q.obstacles[i], obstacle)
+		if !met {
+			for _, i := range at {
+				q.hinder(i, obstacle)
 			}
+			continue
+		}
+		giver := Giver{Grant: g.key, Subject: g.subject(q.client)}
+		if q.request.Standing {
+			giver.Conditions = left(g.conditions)
+		}
+		q.credit(giver, at, through)
+	}
+}
+
+// credit notes who gives the scopes at these places, through which role each. The memory is one piece for all of them,
+// which nobody appends to.
+func (q *inquiry) credit(giver Giver, at []int, through []string) {
+	givers := make([]Giver, len(at))
+	for n, i := range at {
+		giver.Role = through[n]
+		givers[n] = giver
+		if q.givers[i] == nil {
+			q.givers[i] = givers[n : n+1 : n+1]
+		} else {
+			q.givers[i] = append(q.givers[i], givers[n])
 		}
 	}
+}
+
+// hinder notes what keeps a grant from giving a scope.
+func (q *inquiry) hinder(i int, obstacle Obstacle) {
+	if q.obstacles == nil {
+		q.obstacles = map[int][]Obstacle{}
+	}
+	q.obstacles[i] = append(q.obstacles[i], obstacle)
 }
 
 // granted reports whether somebody gives the scope.
@@ -101,7 +133,7 @@ func (q *inquiry) granted(i int) bool {
 
 // weigh comes to an outcome, as far as grants go.
 func (q *inquiry) weigh() Decision {
-	d := Decision{Outcome: OutcomeInvalidTarget}
+	d := Decision{Outcome: OutcomeInvalidTarget, Granted: make([]GrantedScope, 0, len(q.asked))}
 	for i, asked := range q.asked {
 		if q.granted(i) {
 			d.Granted = append(d.Granted, GrantedScope{Name: asked.name, Givers: q.givers[i]})
@@ -141,7 +173,7 @@ func (q *inquiry) weigh() Decision {
 // meets says whether the conditions of a grant let it give the scopes at these places, and if not why.
 func (q *inquiry) meets(g *grant, at []int) (Obstacle, bool) {
 	for i, c := range g.conditions {
-		if q.request.Standing && !c.expression.Standing() {
+		if q.request.Standing && !c.standing() {
 			continue
 		}
 		var names []string
@@ -166,8 +198,11 @@ func (q *inquiry) meets(g *grant, at []int) (Obstacle, bool) {
 
 // check refuses what a rule of the API does not allow.
 func (q *inquiry) check(d *Decision) {
+	if q.request.Standing {
+		d.Rules = left(q.api.rules)
+	}
 	for i, rule := range q.api.rules {
-		if q.request.Standing && !rule.expression.Standing() {
+		if q.request.Standing && !rule.standing() {
 			continue
 		}
 		met, err := rule.expression.Holds(q.inputFor(names(d.Granted)))
@@ -204,16 +239,18 @@ func (q *inquiry) claim(d *Decision) {
 // refuse turns a decision against the client.
 func (d *Decision) refuse(reason, message string) {
 	d.Outcome, d.Reason, d.Message = OutcomeAccessDenied, reason, message
-	d.Claims, d.Lifetime, d.Algorithm, d.OtherAlgorithms = nil, 0, "", nil
+	d.Claims, d.Rules, d.Lifetime, d.Algorithm, d.OtherAlgorithms = nil, nil, 0, "", nil
 }
 
 // inputFor is what an expression sees that is asked about these scopes, and what it may cost.
 func (q *inquiry) inputFor(scopes []string) (*policy.Input, *policy.Budget) {
-	if q.input == nil {
+	if q.budget == nil {
 		q.budget = policy.NewBudget()
+	}
+	if q.input == nil {
 		q.input = &policy.Input{
 			Client: policy.Client{
-				ID: q.client.id(), Namespace: q.client.key.Namespace, Name: q.client.key.Name, Labels: q.client.labels,
+				ID: q.client.id(), Namespace: q.client.key.Namespace, Name: q.client.key.Name, Labels: q.client.labels.asMap(),
 				Authentication: string(q.request.Authentication), ServiceAccount: q.client.account.account.Name,
 			},
 			Request: policy.Request{Scopes: q.request.Scopes, Time: q.now},

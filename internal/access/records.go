@@ -2,13 +2,11 @@ package access
 
 import (
 	"cmp"
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
@@ -46,14 +44,28 @@ func newIssuer(o *v1alpha1.TokenIssuer, installNamespace string) *issuer {
 		Name: o.Name, URL: o.IssuerURL(installNamespace), Algorithms: slices.Clone(o.Algorithms()),
 		DefaultLifetime: o.DefaultLifetime(), MaxLifetime: o.MaxLifetime(),
 		TokensRevokedBefore: timeOf(o.Spec.RevokeTokensIssuedBefore),
+		MaxStaleness:        lifetime(o.Spec.MaxStaleness),
 		identifiers:         newIdentifiers(o.Spec.Identifiers),
 	}
+	i.otherAlgorithms = otherAlgorithms(i.Algorithms)
 	for _, p := range o.Spec.TrustedProxies {
 		if prefix, err := netip.ParsePrefix(p); err == nil { // nobody is trusted by a mistake
 			i.TrustedProxies = append(i.TrustedProxies, prefix.Masked())
 		}
 	}
 	return i
+}
+
+// otherAlgorithms are those that an issuer lists after the first, then those that it may have listed before: while a new
+// first one has no key that signs yet, the others go on.
+func otherAlgorithms(listed []v1alpha1.SigningAlgorithm) []v1alpha1.SigningAlgorithm {
+	others := slices.Clone(listed[1:])
+	for _, algorithm := range v1alpha1.SigningAlgorithms {
+		if !slices.Contains(listed, algorithm) {
+			others = append(others, algorithm)
+		}
+	}
+	return others
 }
 
 func (i *issuer) link(x *Index) { x.issuers[i.Name] = i }
@@ -68,7 +80,7 @@ type client struct {
 	key             types.NamespacedName
 	generation      int64
 	issuer          string
-	labels          labels.Set
+	labels          labelSet
 	suspended       bool
 	defaultAudience string
 	lifetime        time.Duration // zero: no wish
@@ -87,7 +99,7 @@ func newClient(o *v1alpha1.M2MClient) *client {
 		key:             keyOf(o),
 		generation:      o.Generation,
 		issuer:          issuerName(o.Spec.IssuerRef),
-		labels:          maps.Clone(o.Labels),
+		labels:          newLabelSet(o.Labels),
 		suspended:       o.Spec.Suspend,
 		defaultAudience: o.Spec.DefaultAudience,
 		lifetime:        lifetime(o.Spec.TokenLifetime),
@@ -108,7 +120,9 @@ func newClient(o *v1alpha1.M2MClient) *client {
 	}
 	for i := range o.Status.Credentials {
 		if id := v1alpha1.CredentialID(o.Status.Credentials[i].ID); !slices.Contains(o.Spec.Credential.RevokedIDs, id) {
-			c.credentials = append(c.credentials, *o.Status.Credentials[i].DeepCopy())
+			known := *o.Status.Credentials[i].DeepCopy()
+			known.State, known.PepperID = v1alpha1.CredentialState(shared(string(known.State))), shared(known.PepperID)
+			c.credentials = append(c.credentials, known)
 		}
 	}
 	return c
@@ -137,10 +151,12 @@ func (c *client) unlink(x *Index) {
 func (c *client) birth() birth { return birth{c.created, c.key} }
 
 func keyOf(o metav1.Object) types.NamespacedName {
-	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
+	return types.NamespacedName{Namespace: shared(o.GetNamespace()), Name: o.GetName()}
 }
 
-func issuerName(ref v1alpha1.TokenIssuerReference) string { return cmp.Or(ref.Name, defaultIssuer) }
+func issuerName(ref v1alpha1.TokenIssuerReference) string {
+	return shared(cmp.Or(ref.Name, defaultIssuer))
+}
 
 // timeOf is zero where there is none.
 func timeOf(t *metav1.Time) time.Time {

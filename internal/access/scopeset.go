@@ -16,7 +16,7 @@ type scopeSet struct {
 func newScopeSet[S ~string](names []S) scopeSet {
 	var out scopeSet
 	for _, name := range names {
-		out.names = append(out.names, string(name))
+		out.names = append(out.names, shared(string(name)))
 	}
 	slices.Sort(out.names)
 	out.names = slices.Compact(out.names)

@@ -3,6 +3,7 @@ package access
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -18,15 +19,21 @@ type grant struct {
 	key                  types.NamespacedName
 	generation           int64
 	api                  types.NamespacedName
-	names                map[types.NamespacedName]int // the place of the subject that names it
-	selectors            map[string][]selector        // by the namespace that they look in
-	invalidSubjects      []string                     // what is wrong, subject by subject
+	names                []named               // sorted by key, each once
+	selectors            map[string][]selector // by the namespace that they look in; nil if there are none
+	invalidSubjects      []string              // what is wrong, subject by subject
 	scopes               scopeSet
 	roles                []string // sorted
 	conditions           []condition
 	invalidConditions    []string  // what is wrong, one by one
 	notBefore, expiresAt time.Time // zero: unbounded
 	suspended            bool
+}
+
+// named is a client that a subject names.
+type named struct {
+	key     types.NamespacedName
+	subject int // the place of the first that names it
 }
 
 // selector matches clients by their labels.
@@ -40,9 +47,7 @@ func newGrant(o *v1alpha1.ScopeGrant) *grant {
 		key:        keyOf(o),
 		generation: o.Generation,
 		// The grant's own namespace, always: nobody grants access to a stranger's API.
-		api:       types.NamespacedName{Namespace: o.Namespace, Name: string(o.Spec.ApiResourceRef.Name)},
-		names:     map[types.NamespacedName]int{},
-		selectors: map[string][]selector{},
+		api:       types.NamespacedName{Namespace: shared(o.Namespace), Name: string(o.Spec.ApiResourceRef.Name)},
 		scopes:    newScopeSet(o.Spec.Scopes),
 		suspended: o.Spec.Suspend,
 	}
@@ -62,14 +67,14 @@ func newGrant(o *v1alpha1.ScopeGrant) *grant {
 
 // addSubject takes in one subject. One that is invalid matches nothing and leaves the others as they are.
 func (g *grant) addSubject(place int, s v1alpha1.GrantSubject) error {
-	namespace := string(s.Namespace)
+	namespace := shared(string(s.Namespace))
 	switch {
 	case (s.Name != "") == (s.Selector != nil):
 		return errors.New("exactly one of name and selector must be set")
 	case s.Selector == nil:
 		key := types.NamespacedName{Namespace: namespace, Name: string(s.Name)}
-		if _, named := g.names[key]; !named {
-			g.names[key] = place
+		if at, found := g.find(key); !found {
+			g.names = slices.Insert(g.names, at, named{key, place})
 		}
 		return nil
 	}
@@ -77,8 +82,16 @@ func (g *grant) addSubject(place int, s v1alpha1.GrantSubject) error {
 	if err != nil {
 		return fmt.Errorf("selector: %w", err)
 	}
+	if g.selectors == nil {
+		g.selectors = map[string][]selector{}
+	}
 	g.selectors[namespace] = append(g.selectors[namespace], selector{compiled, place})
 	return nil
+}
+
+// find looks for a client among those that are named.
+func (g *grant) find(key types.NamespacedName) (at int, found bool) {
+	return slices.BinarySearchFunc(g.names, key, func(n named, key types.NamespacedName) int { return compareKeys(n.key, key) })
 }
 
 // compileSelector compiles label by label, in the order of the keys: compiled as a whole, a selector with two mistakes
@@ -111,9 +124,9 @@ func compileSelector(s *v1alpha1.ClientSelector) (labels.Selector, error) {
 func (g *grant) link(x *Index) {
 	x.grants.put(g.key, g)
 	x.byAPI.add(g.api, g)
-	for c := range g.names {
-		x.byAPIClient.add(apiClient{g.api, c}, g)
-		x.byClient.add(c, g)
+	for _, n := range g.names {
+		x.byAPIClient.add(apiClient{g.api, n.key}, g)
+		x.byClient.add(n.key, g)
 	}
 	for namespace := range g.selectors {
 		x.byAPINamespace.add(apiNamespace{g.api, namespace}, g)
@@ -124,9 +137,9 @@ func (g *grant) link(x *Index) {
 func (g *grant) unlink(x *Index) {
 	x.grants.remove(g.key)
 	x.byAPI.remove(g.api, g)
-	for c := range g.names {
-		x.byAPIClient.remove(apiClient{g.api, c}, g)
-		x.byClient.remove(c, g)
+	for _, n := range g.names {
+		x.byAPIClient.remove(apiClient{g.api, n.key}, g)
+		x.byClient.remove(n.key, g)
 	}
 	for namespace := range g.selectors {
 		x.byAPINamespace.remove(apiNamespace{g.api, namespace}, g)
@@ -136,18 +149,18 @@ func (g *grant) unlink(x *Index) {
 
 // selects says whether one of the grant's selectors matches the client.
 func (g *grant) selects(c *client) bool {
-	return slices.ContainsFunc(g.selectors[c.key.Namespace], func(s selector) bool { return s.Matches(c.labels) })
+	return slices.ContainsFunc(g.selectors[c.key.Namespace], func(s selector) bool { return s.Matches(&c.labels) })
 }
 
 // subject is the place of the first subject that matches the client, which one of them does.
 func (g *grant) subject(c *client) int {
-	place, named := g.names[c.key]
+	at, found := g.find(c.key)
 	for _, s := range g.selectors[c.key.Namespace] {
-		if (!named || s.subject < place) && s.Matches(c.labels) {
+		if (!found || s.subject < g.names[at].subject) && s.Matches(&c.labels) {
 			return s.subject
 		}
 	}
-	return place
+	return g.names[at].subject
 }
 
 // gives reports whether the grant gives the scope, and by which of its roles, "" if by none.
@@ -210,22 +223,22 @@ func nextActivity(grants []*grant, now time.Time) (next time.Time) {
 
 // grantsFor lists the grants of one API that match the client, active or not, sorted.
 func (x *Index) grantsFor(api types.NamespacedName, c *client) []*grant {
-	return matching(c, x.byAPIClient[apiClient{api, c.key}], x.byAPINamespace[apiNamespace{api, c.key.Namespace}])
+	return matching(c, x.byAPIClient[apiClient{api, c.key}], x.byAPINamespace.of(apiNamespace{api, c.key.Namespace}))
 }
 
 // grantsMatching lists the grants of all APIs that match the client, active or not, sorted.
 func (x *Index) grantsMatching(c *client) []*grant {
-	return matching(c, x.byClient[c.key], x.byNamespace[c.key.Namespace])
+	return matching(c, x.byClient[c.key], x.byNamespace.of(c.key.Namespace))
 }
 
 // matching lists the grants that name the client, and those of the others that select it.
-func matching(c *client, naming, selecting map[*grant]struct{}) []*grant {
-	out := make([]*grant, 0, len(naming))
-	for g := range naming {
+func matching(c *client, naming members[*grant], selecting iter.Seq[*grant]) []*grant {
+	out := make([]*grant, 0, naming.len())
+	for g := range naming.all() {
 		out = append(out, g)
 	}
 	for g := range selecting {
-		if _, named := naming[g]; !named && g.selects(c) {
+		if !naming.has(g) && g.selects(c) {
 			out = append(out, g)
 		}
 	}
@@ -235,14 +248,14 @@ func matching(c *client, naming, selecting map[*grant]struct{}) []*grant {
 
 // clientsOf calls visit with every client that the grant matches, once each, gone or not.
 func (x *Index) clientsOf(g *grant, visit func(*client)) {
-	for key := range g.names {
-		if c := x.clients.get(key); c != nil {
+	for _, n := range g.names {
+		if c := x.clients.get(n.key); c != nil {
 			visit(c)
 		}
 	}
 	for namespace := range g.selectors {
 		for _, c := range x.clients[namespace] {
-			if _, named := g.names[c.key]; !named && g.selects(c) {
+			if _, found := g.find(c.key); !found && g.selects(c) {
 				visit(c)
 			}
 		}

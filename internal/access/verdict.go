@@ -3,6 +3,7 @@ package access
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,15 +56,21 @@ func (v ApiResourceVerdict) problem() (Finding, bool) {
 
 // ApiResourceVerdict judges an ApiResource; false if it is gone.
 func (x *Index) ApiResourceVerdict(key types.NamespacedName, now time.Time) (ApiResourceVerdict, bool) {
+	v, hopes, ok := x.gatherForAPI(key)
+	if ok {
+		v.Pending, v.NextChange = pending(hopes, now)
+	}
+	return v, ok
+}
+
+func (x *Index) gatherForAPI(key types.NamespacedName) (ApiResourceVerdict, []hope, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	a := live(x, x.apis, key)
 	if a == nil {
-		return ApiResourceVerdict{}, false
+		return ApiResourceVerdict{}, nil, false
 	}
-	v := x.apiFitness(a)
-	v.Pending, v.NextChange = x.pending(a, now)
-	return v, true
+	return x.apiFitness(a), x.hopesFor(a), true
 }
 
 // apiFitness is the part of the verdict that decides whether there can be tokens.
@@ -222,29 +229,17 @@ type Access struct {
 
 // ClientVerdict judges an M2MClient; false if it is gone.
 func (x *Index) ClientVerdict(key types.NamespacedName, now time.Time) (ClientVerdict, bool) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	c := live(x, x.clients, key)
-	if c == nil {
-		return ClientVerdict{}, false
+	v, p, hopes, reached, ok := x.gatherForClient(key)
+	if !ok {
+		return v, false
 	}
-	v := ClientVerdict{Accepted: x.clientAcceptance(c), ResolvedRefs: okResolvedRefs}
-	if x.issuers[c.issuer] == nil {
-		v.ResolvedRefs = issuerNotFound(c.issuer)
-	}
-	for _, w := range c.wishes {
-		wish, changes := x.judge(c, w, now)
+	for _, h := range hopes {
+		wish, changes := h.judge(nil, now)
 		v.Wishes, v.NextChange = append(v.Wishes, wish), earlier(v.NextChange, changes)
 	}
-	if c.suspended {
-		return v, true
-	}
-	for api, grants := range x.reachable(c) {
-		if !x.apiFitness(api).Fit() {
-			continue
-		}
+	for api, grants := range reached {
 		v.NextChange = earlier(v.NextChange, nextActivity(grants, now))
-		d := decide(parties{x.issuers[c.issuer], c, api}, grants, Request{Standing: true}, now)
+		d := decide(parties{p.issuer, p.client, api}, grants, Request{Standing: true}, now)
 		if d.Outcome == OutcomeGranted {
 			v.Access = append(v.Access, Access{ApiResource: api.key, Audience: api.audience.identifier, Scopes: names(d.Granted)})
 		}
@@ -252,6 +247,30 @@ func (x *Index) ClientVerdict(key types.NamespacedName, now time.Time) (ClientVe
 	// No two have the same audience: one ApiResource holds it, and only of the client's issuer.
 	slices.SortFunc(v.Access, func(a, b Access) int { return cmp.Compare(a.Audience, b.Audience) })
 	return v, true
+}
+
+// gatherForClient finds what the verdict on a client depends on: its wishes, and, unless it is suspended, the ApiResources
+// that may give it something, with the grants that match it.
+func (x *Index) gatherForClient(key types.NamespacedName) (v ClientVerdict, p parties, hopes []hope, reached map[*apiResource][]*grant, ok bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	c := live(x, x.clients, key)
+	if c == nil {
+		return v, p, nil, nil, false
+	}
+	p = parties{issuer: x.issuers[c.issuer], client: c}
+	v = ClientVerdict{Accepted: x.clientAcceptance(c), ResolvedRefs: okResolvedRefs}
+	if p.issuer == nil {
+		v.ResolvedRefs = issuerNotFound(c.issuer)
+	}
+	for _, w := range c.wishes {
+		hopes = append(hopes, x.hopeOf(c, w))
+	}
+	if !c.suspended {
+		reached = x.reachable(c)
+		maps.DeleteFunc(reached, func(api *apiResource, _ []*grant) bool { return !x.apiFitness(api).Fit() })
+	}
+	return v, p, hopes, reached, true
 }
 
 // reachable are the ApiResources of the client's issuer that may give it something, with the grants that match it.
@@ -262,7 +281,7 @@ func (x *Index) reachable(c *client) map[*apiResource][]*grant {
 			out[api] = append(out[api], g)
 		}
 	}
-	for api := range x.open[c.issuer] {
+	for api := range x.open.of(c.issuer) {
 		if _, granted := out[api]; !granted && !x.gone(api.key.Namespace) {
 			out[api] = nil
 		}

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/policy"
 )
 
 // wish is one of a client's spec.requests. It grants nothing.
@@ -43,49 +44,80 @@ type Pending struct {
 	Clients   int
 }
 
+// hope is a wish with those whom it concerns, and the grants between them. It is judged without the lock, since records
+// are never changed: expressions need not keep anybody waiting.
+type hope struct {
+	wish
+	parties
+	grants []*grant
+	vain   bool // its API can have no tokens, or not by the client's issuer
+}
+
+// hopeOf gathers what a wish of the client depends on.
+func (x *Index) hopeOf(c *client, w wish) hope {
+	h := hope{wish: w, parties: parties{issuer: x.issuers[c.issuer], client: c, api: live(x, x.apis, w.api)}}
+	h.vain = h.parties.api == nil || h.issuer == nil || h.parties.api.audience.issuer != c.issuer || !x.apiFitness(h.parties.api).Fit()
+	if !h.vain {
+		h.grants = x.grantsFor(w.api, c)
+	}
+	return h
+}
+
 // judge says what has become of the wish. It looks at what grants give and not at whether the client is suspended: its
 // owner may wish for more meanwhile. The second result is when that may change by time alone; zero: never.
-func (x *Index) judge(c *client, w wish, now time.Time) (WishVerdict, time.Time) {
-	v := WishVerdict{ApiResource: w.api, State: v1alpha1.AccessRequestPending, Missing: w.scopes}
-	api, issuer := live(x, x.apis, w.api), x.issuers[c.issuer]
-	if api == nil || issuer == nil || api.audience.issuer != c.issuer || !x.apiFitness(api).Fit() {
+func (h hope) judge(budget *policy.Budget, now time.Time) (WishVerdict, time.Time) {
+	v := WishVerdict{ApiResource: h.wish.api, State: v1alpha1.AccessRequestPending, Missing: h.scopes}
+	if h.vain {
 		return v, time.Time{}
 	}
-	grants := x.grantsFor(api.key, c)
-	d := decide(parties{issuer, c, api}, grants, Request{Scopes: w.scopes, Standing: true}, now)
+	d := decideWithin(budget, h.parties, h.grants, Request{Scopes: h.scopes, Standing: true}, now)
 	v.Missing = nil
 	for _, rejected := range d.Rejected {
 		v.Missing = append(v.Missing, rejected.Name)
 	}
 	switch {
 	case d.Outcome == OutcomeAccessDenied:
-		v.Missing = w.scopes
+		v.Missing = h.scopes
 	case len(v.Missing) == 0:
 		v.State = v1alpha1.AccessRequestGranted
-	case len(v.Missing) < len(w.scopes):
+	case len(v.Missing) < len(h.scopes):
 		v.State = v1alpha1.AccessRequestPartial
 	}
-	return v, nextActivity(grants, now)
+	return v, nextActivity(h.grants, now)
 }
 
-// pending counts who wishes for what he does not have of the API, by namespace, sorted.
-func (x *Index) pending(a *apiResource, now time.Time) ([]Pending, time.Time) {
-	counts, next := map[string]int{}, time.Time{}
-	for c := range x.byWish[a.key] {
+// hopesFor gathers the wishes for scopes of the ApiResource, sorted by client.
+func (x *Index) hopesFor(a *apiResource) []hope {
+	var out []hope
+	for c := range x.byWish.of(a.key) {
 		if x.gone(c.key.Namespace) || c.issuer != a.audience.issuer {
 			continue // whom no grant of the API could serve does not wait for its owner
 		}
-		waits := false
 		for _, w := range c.wishes {
-			if w.api != a.key {
-				continue
+			if w.api == a.key {
+				out = append(out, x.hopeOf(c, w))
 			}
-			v, changes := x.judge(c, w, now)
-			next = earlier(next, changes)
-			waits = waits || len(v.Missing) > 0
 		}
-		if waits {
-			counts[c.key.Namespace]++
+	}
+	slices.SortStableFunc(out, func(a, b hope) int { return compareKeys(a.client.key, b.client.key) })
+	return out
+}
+
+// pendingRequests is how many requests' expressions counting those who wait may cost: what a request costs is its asker's
+// matter, but everybody may wish for scopes of a costly API.
+const pendingRequests = 10
+
+// pending counts who wishes for what he does not have of one API, by namespace, sorted. If expressions cost too much,
+// those for whom there is nothing left count as waiting.
+func pending(hopes []hope, now time.Time) ([]Pending, time.Time) {
+	counts, next, budget := map[string]int{}, time.Time{}, policy.NewBudgetOf(pendingRequests)
+	var last *client
+	for _, h := range hopes {
+		v, changes := h.judge(budget, now)
+		next = earlier(next, changes)
+		if len(v.Missing) > 0 && h.client != last {
+			last = h.client
+			counts[h.client.key.Namespace]++
 		}
 	}
 	var out []Pending

@@ -5,7 +5,10 @@ import (
 	"strings"
 )
 
-const purposeRing = "m2m-operator/key-ring/v1"
+const (
+	purposeRing = "m2m-operator/key-ring/v1"
+	purposeKey  = "m2m-operator/signing-key/v1"
+)
 
 // SealRing seals the key ring of a TokenIssuer: who may write ConfigMaps of the install namespace, and read no Secret
 // there, cannot make a seal, and so publishes no key. The seal names the pepper.
@@ -17,4 +20,15 @@ func (p Pepper) SealRing(issuer string, ring []byte) string {
 func (p Pepper) CheckRing(issuer string, ring []byte, seal string) (ours, intact bool) {
 	id, _, _ := strings.Cut(seal, ".")
 	return id == p.id, hmac.Equal([]byte(seal), []byte(p.SealRing(issuer, ring)))
+}
+
+// SealKey seals that we made the signing key of this kid, for the Secret of this name: who may create Secrets in the install
+// namespace, and cannot read the pepper there, makes none that is taken for the next key.
+func (p Pepper) SealKey(issuer, name, kid string) string {
+	return encodeMAC(p.mac(purposeKey, issuer, name, kid))
+}
+
+// CheckKey reports whether a seal is this key's, in this Secret.
+func (p Pepper) CheckKey(issuer, name, kid, seal string) bool {
+	return p.Present() && equalMAC(seal, p.SealKey(issuer, name, kid))
 }

@@ -38,3 +38,33 @@ func TestRingSeal(t *testing.T) {
 		}
 	}
 }
+
+func TestKeySeal(t *testing.T) {
+	parse := func(fill string) credential.Pepper {
+		pepper, err := credential.ParsePepper(bytes.Repeat([]byte(fill), 32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pepper
+	}
+	ours, other := parse("a"), parse("b")
+	seal := ours.SealKey("default", "secret-1", "kid")
+	for name, test := range map[string]struct {
+		pepper                  credential.Pepper
+		issuer, secret, kid, is string
+		want                    bool
+	}{
+		"as it was written": {ours, "default", "secret-1", "kid", seal, true},
+		"another key":       {ours, "default", "secret-1", "other", seal, false},
+		"another Secret":    {ours, "default", "secret-2", "kid", seal, false},
+		"another issuer":    {ours, "other", "secret-1", "kid", seal, false},
+		"another pepper":    {other, "default", "secret-1", "kid", seal, false},
+		"no pepper":         {credential.Pepper{}, "default", "secret-1", "kid", credential.Pepper{}.SealKey("default", "secret-1", "kid"), false},
+		"none":              {ours, "default", "secret-1", "kid", "", false},
+		"half of it":        {ours, "default", "secret-1", "kid", seal[:len(seal)-1], false},
+	} {
+		if got := test.pepper.CheckKey(test.issuer, test.secret, test.kid, test.is); got != test.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}

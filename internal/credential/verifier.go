@@ -9,8 +9,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,9 +32,20 @@ const pepperSize = 32
 
 // Pepper is the key of all MACs of one TokenIssuer's credentials.
 type Pepper struct {
-	key []byte
-	id  string
+	key  []byte
+	id   string
+	macs *sync.Pool // of *macer
 }
+
+// macer computes MACs under one pepper. It is kept and used again: to begin with the key costs more than a secret does.
+type macer struct {
+	hash  hash.Hash
+	input []byte
+	sum   mac
+}
+
+// mac is a MAC.
+type mac [sha256.Size]byte
 
 // NewPepper reads 32 random bytes, as ParsePepper wants them.
 func NewPepper(random io.Reader) ([]byte, error) {
@@ -46,8 +59,9 @@ func ParsePepper(data []byte) (Pepper, error) {
 	if len(data) != pepperSize {
 		return Pepper{}, fmt.Errorf("a pepper has %d bytes, this one has %d", pepperSize, len(data))
 	}
-	pepper := Pepper{key: append([]byte(nil), data...)}
-	pepper.id = hex.EncodeToString(pepper.mac(purposeID)[:8])
+	pepper := Pepper{key: append([]byte(nil), data...), macs: &sync.Pool{}}
+	id := pepper.mac(purposeID)
+	pepper.id = hex.EncodeToString(id[:8])
 	return pepper, nil
 }
 
@@ -58,15 +72,40 @@ func (p Pepper) ID() string { return p.id }
 func (p Pepper) Present() bool { return len(p.key) == pepperSize }
 
 // mac is HMAC-SHA-256 over the fields, each with its length before it, so that no two lists of fields look alike.
-func (p Pepper) mac(fields ...string) []byte {
-	h := hmac.New(sha256.New, p.key)
-	var length [8]byte
+func (p Pepper) mac(fields ...string) mac {
+	m := p.macer()
+	m.input = m.input[:0]
 	for _, field := range fields {
-		binary.BigEndian.PutUint64(length[:], uint64(len(field)))
-		h.Write(length[:])
-		h.Write([]byte(field))
+		m.input = binary.BigEndian.AppendUint64(m.input, uint64(len(field)))
+		m.input = append(m.input, field...)
 	}
-	return h.Sum(nil)
+	m.hash.Write(m.input)
+	m.hash.Sum(m.sum[:0])
+	sum := m.sum
+	p.keep(m)
+	return sum
+}
+
+func (p Pepper) macer() *macer {
+	if p.macs != nil { // the pepper that is absent has none
+		if m, ok := p.macs.Get().(*macer); ok {
+			return m
+		}
+	}
+	return &macer{hash: hmac.New(sha256.New, p.key)}
+}
+
+// maxKeptInput is the most that a macer keeps of the memory for its input: key rings are larger than credentials.
+const maxKeptInput = 4 << 10
+
+// keep a macer for the next time, and nothing of what it was used for.
+func (p Pepper) keep(m *macer) {
+	m.hash.Reset()
+	clear(m.input)
+	clear(m.sum[:])
+	if p.macs != nil && cap(m.input) <= maxKeptInput {
+		p.macs.Put(m)
+	}
 }
 
 // Owner is whom a credential belongs to.
@@ -118,7 +157,7 @@ func (p Pepper) Expire(owner Owner, entry v1alpha1.CredentialStatus, expiry time
 }
 
 // seal writes expiry and verifier: the MAC of the secret, and a MAC over it, the owner, the id and the expiry.
-func (p Pepper) seal(owner Owner, entry *v1alpha1.CredentialStatus, digest []byte, expiry time.Time) {
+func (p Pepper) seal(owner Owner, entry *v1alpha1.CredentialStatus, digest mac, expiry time.Time) {
 	entry.ExpiryTime = nil
 	if !expiry.IsZero() {
 		t := metav1.NewTime(expiry.UTC().Truncate(time.Second))
@@ -127,8 +166,8 @@ func (p Pepper) seal(owner Owner, entry *v1alpha1.CredentialStatus, digest []byt
 	entry.Verifier = encodeMAC(digest) + "." + encodeMAC(p.sealOf(owner, *entry, digest))
 }
 
-func (p Pepper) sealOf(owner Owner, entry v1alpha1.CredentialStatus, digest []byte) []byte {
-	return p.mac(purposeSeal, owner.Issuer, owner.ClientID, entry.ID, expiryField(entry), string(digest))
+func (p Pepper) sealOf(owner Owner, entry v1alpha1.CredentialStatus, digest mac) mac {
+	return p.mac(purposeSeal, owner.Issuer, owner.ClientID, entry.ID, expiryField(entry), string(digest[:]))
 }
 
 func expiryField(entry v1alpha1.CredentialStatus) string {
@@ -139,17 +178,17 @@ func expiryField(entry v1alpha1.CredentialStatus) string {
 }
 
 // open returns the MAC of the secret if the entry's seal is intact and this owner's.
-func (p Pepper) open(owner Owner, entry v1alpha1.CredentialStatus) ([]byte, bool) {
+func (p Pepper) open(owner Owner, entry v1alpha1.CredentialStatus) (mac, bool) {
 	if !p.Present() || entry.PepperID != p.id {
-		return nil, false
+		return mac{}, false
 	}
 	first, second, _ := strings.Cut(entry.Verifier, ".")
-	digest, err1 := base64.RawURLEncoding.DecodeString(first)
-	seal, err2 := base64.RawURLEncoding.DecodeString(second)
-	if err1 != nil || err2 != nil || len(digest) != sha256.Size {
-		return nil, false
+	digest, ok1 := decodeMAC(first)
+	seal, ok2 := decodeMAC(second)
+	if !ok1 || !ok2 {
+		return mac{}, false
 	}
-	return digest, hmac.Equal(seal, p.sealOf(owner, entry, digest))
+	return digest, seal.equals(p.sealOf(owner, entry, digest))
 }
 
 // Genuine reports whether an entry was sealed under this pepper for this owner.
@@ -168,7 +207,7 @@ func (p Pepper) Verify(owner Owner, entries []v1alpha1.CredentialStatus, secret 
 	for _, entry := range entries {
 		digest, genuine := p.open(owner, entry)
 		presented := p.mac(purposeSecret, owner.Issuer, owner.ClientID, entry.ID, secret)
-		if hmac.Equal(presented, digest) && genuine && secret != "" && !expired(entry, now) {
+		if presented.equals(digest) && genuine && secret != "" && !expired(entry, now) {
 			id, ok = entry.ID, true
 		}
 	}
@@ -177,11 +216,23 @@ func (p Pepper) Verify(owner Owner, entries []v1alpha1.CredentialStatus, secret 
 
 // decoy is an entry that no secret belongs to, for clients that do not exist: it costs what a real one costs.
 func (p Pepper) decoy() v1alpha1.CredentialStatus {
-	nothing := encodeMAC(make([]byte, sha256.Size))
-	return v1alpha1.CredentialStatus{ID: "0000000000000000", PepperID: p.id, Verifier: nothing + "." + nothing}
+	return v1alpha1.CredentialStatus{ID: "0000000000000000", PepperID: p.id, Verifier: decoyVerifier}
 }
 
-func encodeMAC(mac []byte) string { return base64.RawURLEncoding.EncodeToString(mac) }
+var decoyVerifier = encodeMAC(mac{}) + "." + encodeMAC(mac{})
+
+func encodeMAC(m mac) string { return base64.RawURLEncoding.EncodeToString(m[:]) }
+
+func decodeMAC(text string) (m mac, ok bool) {
+	if len(text) != base64.RawURLEncoding.EncodedLen(len(m)) {
+		return mac{}, false
+	}
+	n, err := base64.RawURLEncoding.Decode(m[:], []byte(text))
+	return m, err == nil && n == len(m)
+}
+
+// equals compares in constant time.
+func (m mac) equals(other mac) bool { return hmac.Equal(m[:], other[:]) }
 
 func equalMAC(a, b string) bool { return hmac.Equal([]byte(a), []byte(b)) }
 

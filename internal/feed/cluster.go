@@ -82,6 +82,22 @@ func (f *clusterFeed) run(ctx context.Context) {
 	}
 }
 
+// clusterDocument is a Cluster as a snapshot holds it.
+type clusterDocument struct {
+	Issuer string             `json:"issuer"`
+	Keys   jose.JSONWebKeySet `json:"keys"`
+}
+
+// restore uses what was known before this process began, until the API server says it anew.
+func (f *clusterFeed) restore(text []byte) error {
+	var document clusterDocument
+	if err := json.Unmarshal(text, &document); err != nil {
+		return errors.New("what verifies tokens of ServiceAccounts cannot be read")
+	}
+	f.use(&clientauth.Cluster{Issuer: document.Issuer, Keys: document.Keys, Refetch: f.want})
+	return nil
+}
+
 // want asks for a refresh, and does not wait for it.
 func (f *clusterFeed) want() {
 	select {

@@ -244,6 +244,32 @@ func TestLastGoodAnswerStays(t *testing.T) {
 	}
 }
 
+// What a snapshot says is used until the API server says it anew.
+func TestRestoredClusterIsUsed(t *testing.T) {
+	follow(t, func(f *following) {
+		text, err := json.Marshal(clusterDocument{Issuer: f.used.Load().Issuer, Keys: f.used.Load().Keys})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.used.Store(nil)
+		f.server.serve(publicKey(t, "two", "sig"))
+		if err := f.feed.restore(text); err != nil {
+			t.Fatal(err)
+		}
+		if used := f.used.Load(); f.kids() != "one" || used.Issuer != "https://cluster.example.com" {
+			t.Errorf("restored: %+v", used)
+		}
+		f.used.Load().Refetch()
+		pass(clusterMinInterval)
+		if f.kids() != "two" {
+			t.Errorf("in use: %s", f.kids())
+		}
+		if err := f.feed.restore([]byte(`{"keys":5}`)); err == nil || f.kids() != "two" {
+			t.Errorf("what makes no sense is restored: %v", err)
+		}
+	})
+}
+
 // Nothing is handed out before there is a good answer.
 func TestUnknownClusterIsAskedAgainSoon(t *testing.T) {
 	follow(t, func(f *following) {

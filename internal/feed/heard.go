@@ -42,6 +42,20 @@ func (h *heard) times() map[string]time.Time {
 	return maps.Clone(h.last)
 }
 
+// of is when the API server was last heard of a kind.
+func (h *heard) of(kind string) time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.last[kind]
+}
+
+// remember sets when it was heard of a kind before this process began.
+func (h *heard) remember(kind string, at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.last[kind] = at
+}
+
 func (h *heard) note(kind string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

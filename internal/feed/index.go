@@ -50,11 +50,7 @@ func Index(ctx context.Context, informers cache.Informers, index *access.Index, 
 	registration, err := handle(ctx, informers, &corev1.Namespace{}, toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { f.namespace(o.(*corev1.Namespace).Name, terminating(o)) },
 		UpdateFunc: func(_, o any) { f.namespace(o.(*corev1.Namespace).Name, terminating(o)) },
-		// Objects of a namespace that is gone may be told of later: they must not come alive in between.
-		DeleteFunc: func(o any) {
-			name := last(o).(*corev1.Namespace).Name
-			f.namespace(name, index.Holds(name))
-		},
+		DeleteFunc: func(o any) { f.namespaceGone(last(o).(*corev1.Namespace).Name) },
 	})
 	if err != nil {
 		return nil, err
@@ -122,6 +118,10 @@ func (f *indexFeed) namespace(name string, terminating bool) {
 		f.notify(access.Ref{}, f.index.AffectedByNamespace(name))
 	}
 }
+
+// namespaceGone tells of the end. Objects of a namespace that is gone may be told of later: they must not come alive in
+// between.
+func (f *indexFeed) namespaceGone(name string) { f.namespace(name, f.index.Holds(name)) }
 
 // sameVerdict reports whether an update changed nothing that a verdict depends on: status changes of our own come back
 // as updates too.

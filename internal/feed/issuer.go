@@ -2,22 +2,25 @@ package feed
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/rest"
-	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/access"
+	"github.com/m2m-operator/m2m-operator/internal/clientauth"
 	"github.com/m2m-operator/m2m-operator/internal/issuer"
+	"github.com/m2m-operator/m2m-operator/internal/snapshot"
 )
 
 // Config finds the API server: the kubeconfig file if one is named, else $KUBECONFIG, else the pod's ServiceAccount.
@@ -37,78 +40,199 @@ type Options struct {
 	Namespace string
 	// TokenIssuer is the name of the TokenIssuer that is served.
 	TokenIssuer string
+	// SnapshotDir is where a snapshot is kept for a restart while the API server is away; none if empty.
+	SnapshotDir string
+	// SnapshotKeyFile holds the TokenIssuer's pepper, which the snapshot is encrypted under. It may come later.
+	SnapshotKeyFile string
 	// Logger for what a developer wants to know.
 	Logger *slog.Logger
+}
+
+// issuerFeed feeds the state of a token server.
+type issuerFeed struct {
+	options  Options
+	log      *slog.Logger
+	index    *indexFeed
+	material *material
+	heard    *heard
+	stores   map[string]*store // by kind
+	clients  clients
+	cluster  *clusterFeed
+	writer   *snapshot.Writer // nil for none
+	// restored is when the API server was last heard by who wrote the snapshot that was begun with, of the kind that it was
+	// heard of the longest ago; zero if none was.
+	restored time.Time
+	// fallenBack says that what was restored is served, and recovered is done when it is no more.
+	fallenBack atomic.Bool
+	recovered  sync.Once
+	settled    sync.Once
 }
 
 // Run feeds the state of a token server until the context ends. It returns an error only when it cannot start: an API
 // server that is away is waited for.
 func Run(ctx context.Context, config *rest.Config, options Options, state *issuer.State) error {
-	ctrllog.SetLogger(logr.FromSlogHandler(options.Logger.Handler()))
-	h := newHeard()
-	config = rest.CopyConfig(config)
-	config.Wrap(h.wrap)
-	state.SetWatchHeard(h.times)
-	inInstallNamespace := cache.ByObject{Namespaces: map[string]cache.Config{options.Namespace: {}}}
-	informers, err := cache.New(config, cache.Options{
-		Scheme:           NewScheme(),
-		Mapper:           newMapper(),
-		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}:    inInstallNamespace,
-			&corev1.ConfigMap{}: inInstallNamespace,
-		},
-	})
+	f, err := newIssuerFeed(config, options, state)
 	if err != nil {
 		return err
 	}
-	objectsSynced, err := Index(ctx, informers, state.Index(), nil)
-	if err != nil {
-		return err
+	if options.SnapshotDir != "" {
+		f.useSnapshot()
 	}
-	m := newMaterial(options, state)
-	materialSynced, err := m.watch(ctx, informers)
-	if err != nil {
-		return err
+	state.SetWatchHeard(f.heard.times)
+	state.SetSynced(f.complete)
+	state.SetKnowledge(f.knowledge)
+
+	following, stop := context.WithCancel(klog.NewContext(ctx, logr.FromSlogHandler(options.Logger.Handler())))
+	var running sync.WaitGroup
+	for _, s := range f.stores {
+		running.Go(func() { f.follow(following, s) })
 	}
-	state.SetSynced(func() bool { return objectsSynced() && materialSynced() })
-	cluster, err := newClusterFeed(config, options.Logger, state.SetCluster)
-	if err != nil {
-		return err
+	defer time.AfterFunc(patience, f.fallBack).Stop()
+	running.Go(func() { f.cluster.run(following) }) // who has secrets, or keys of their own, does not wait for it
+	if f.writer != nil {
+		running.Go(func() { f.writeHeard(following) })
+		writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
+		written := make(chan struct{})
+		go func() {
+			defer close(written)
+			f.writer.Run(writing)
+		}()
+		defer func() { <-written }()
+		defer stopWriting() // when nothing more can come
 	}
-	go cluster.run(ctx) // who has secrets, or keys of their own, does not wait for it
-	if err := informers.Start(ctx); err != nil && !errors.Is(err, context.Canceled) {
-		return err
-	}
+	<-ctx.Done()
+	stop()
+	running.Wait()
 	return nil
 }
 
-// newMapper knows what is watched without asking an API server, which may be away.
-func newMapper() meta.RESTMapper {
-	mapper := meta.NewDefaultRESTMapper(nil)
-	mapper.Add(v1alpha1.GroupVersion.WithKind("TokenIssuer"), meta.RESTScopeRoot)
-	for _, kind := range []string{"ApiResource", "M2MClient", "ScopeGrant"} {
-		mapper.Add(v1alpha1.GroupVersion.WithKind(kind), meta.RESTScopeNamespace)
+func newIssuerFeed(config *rest.Config, options Options, state *issuer.State) (*issuerFeed, error) {
+	f := &issuerFeed{
+		options: options, log: options.Logger, heard: newHeard(), stores: map[string]*store{},
+		index: &indexFeed{index: state.Index()}, material: newMaterial(options, state),
 	}
-	mapper.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
-	mapper.Add(corev1.SchemeGroupVersion.WithKind("Secret"), meta.RESTScopeNamespace)
-	mapper.Add(corev1.SchemeGroupVersion.WithKind("ConfigMap"), meta.RESTScopeNamespace)
-	return mapper
+	config = rest.CopyConfig(config)
+	config.Wrap(f.heard.wrap)
+	var err error
+	if f.clients, err = newClients(config, NewScheme()); err != nil {
+		return nil, err
+	}
+	if f.cluster, err = newClusterFeed(config, options.Logger, func(cluster *clientauth.Cluster) {
+		state.SetCluster(cluster)
+		f.writer.Put(kindCluster, "", clusterDocument{Issuer: cluster.Issuer, Keys: cluster.Keys})
+	}); err != nil {
+		return nil, err
+	}
+	for _, k := range kinds {
+		f.stores[k.name] = &store{
+			kind: k, trim: f.material.trim, upsert: f.upsert, log: options.Logger,
+			remove:   func(namespace, name string) { f.remove(k.name, namespace, name) },
+			replaced: f.replaced, versions: map[string]string{}, relist: make(chan struct{}, 1),
+		}
+	}
+	return f, nil
 }
 
-// watch follows everything that signing keys, pepper and certificate are made of.
-func (m *material) watch(ctx context.Context, informers cache.Informers) (synced func() bool, err error) {
-	var registrations []toolscache.ResourceEventHandlerRegistration
-	for _, object := range []client.Object{&v1alpha1.TokenIssuer{}, &corev1.Secret{}, &corev1.ConfigMap{}} {
-		registration, err := handle(ctx, informers, object, toolscache.ResourceEventHandlerFuncs{
-			AddFunc:    m.update,
-			UpdateFunc: func(_, o any) { m.update(o) },
-			DeleteFunc: func(o any) { m.forget(last(o)) },
-		})
-		if err != nil {
-			return nil, err
-		}
-		registrations = append(registrations, registration)
+// useSnapshot begins with what the snapshot says, if there is one, and goes on writing it.
+func (f *issuerFeed) useSnapshot() {
+	options := snapshot.Options{
+		Dir: f.options.SnapshotDir, KeyFile: f.options.SnapshotKeyFile,
+		Namespace: f.options.Namespace, TokenIssuer: f.options.TokenIssuer,
+		Relist: f.relist, Logger: f.log,
 	}
-	return allSynced(registrations), nil
+	from := f.restore(options)
+	f.writer = snapshot.NewWriter(options, from)
+	for _, s := range f.stores {
+		s.writer = f.writer
+		if from != nil {
+			s.epoch = f.writer.Epoch() // all that is there is in it
+		}
+	}
+}
+
+// relist has everything asked for anew.
+func (f *issuerFeed) relist() {
+	for _, s := range f.stores {
+		select {
+		case s.relist <- struct{}{}:
+		default: // it is about to be
+		}
+	}
+	f.cluster.want()
+}
+
+// upsert takes in an object as it is now.
+func (f *issuerFeed) upsert(object client.Object) {
+	switch o := object.(type) {
+	case *corev1.Namespace:
+		f.index.namespace(o.Name, terminating(o))
+		return
+	case *corev1.Secret, *corev1.ConfigMap:
+		f.material.update(o)
+		return
+	case *v1alpha1.TokenIssuer:
+		f.material.update(o)
+	}
+	f.index.upsert(nil, object)
+}
+
+// remove takes away an object that is gone.
+func (f *issuerFeed) remove(kind, namespace, name string) {
+	switch kind {
+	case "Namespace":
+		f.index.namespaceGone(name)
+	case "Secret":
+		f.material.forget(name)
+	case "ConfigMap": // the last good key ring stays
+	default:
+		f.index.delete(access.Ref{Kind: access.Kind(kind), Namespace: namespace, Name: name})
+	}
+}
+
+// complete reports whether all that there is is known, be it from a snapshot.
+func (f *issuerFeed) complete() bool {
+	for _, s := range f.stores {
+		if !s.listed.Load() && (!s.loaded.Load() || !f.fallenBack.Load()) {
+			return false
+		}
+	}
+	return true
+}
+
+// unlisted are the kinds that the API server has not listed since the start.
+func (f *issuerFeed) unlisted() []string {
+	var names []string
+	for _, k := range kinds {
+		if !f.stores[k.name].listed.Load() {
+			names = append(names, k.name)
+		}
+	}
+	return names
+}
+
+// replaced is called after every list.
+func (f *issuerFeed) replaced() {
+	if len(f.unlisted()) == 0 {
+		f.settled.Do(debug.FreeOSMemory) // a list is several times what is kept of it, and there is none again soon
+	}
+	if f.fallenBack.Load() && len(f.unlisted()) == 0 {
+		f.recovered.Do(func() {
+			f.log.Info("the API server has listed everything; the snapshot is served no more", "restored", f.restored)
+		})
+	}
+}
+
+// knowledge is for the state.
+func (f *issuerFeed) knowledge() issuer.Knowledge {
+	k := issuer.Knowledge{
+		Unlisted: f.unlisted(), OlderLists: map[string]issuer.OlderLists{},
+		SnapshotBytes: f.writer.Bytes(), SnapshotFailures: f.writer.Failures(),
+	}
+	if f.fallenBack.Load() {
+		k.Restored = f.restored
+	}
+	for name, s := range f.stores {
+		_, k.OlderLists[name] = s.status()
+	}
+	return k
 }

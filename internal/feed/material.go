@@ -69,15 +69,11 @@ func (m *material) update(o any) {
 
 // forget drops certificates that might be named later and private keys that the ring does not name; everything that is
 // in use stays.
-func (m *material) forget(o any) {
+func (m *material) forget(secret string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	secret, ok := o.(*corev1.Secret)
-	if !ok || secret.Namespace != m.namespace {
-		return
-	}
-	delete(m.secrets, secret.Name)
-	if slot, ok := manifests.SlotOf(m.issuer, secret.Name); ok {
+	delete(m.secrets, secret)
+	if slot, ok := manifests.SlotOf(m.issuer, secret); ok {
 		delete(m.slots, slot)
 		m.clear()
 	}

@@ -2,17 +2,20 @@ package issuer
 
 import (
 	"cmp"
-	"context"
 	"encoding/hex"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/m2m-operator/m2m-operator/internal/access"
 	"github.com/m2m-operator/m2m-operator/internal/clientauth"
+	"github.com/m2m-operator/m2m-operator/internal/jsonobject"
 )
 
 const (
@@ -36,15 +39,18 @@ const (
 
 // record is what becomes known of a request on its way, for the audit log and the metrics.
 type record struct {
-	// id of the request: random, and never taken from the request.
-	id string
+	// id of the request: random, and never taken from the request. It is read into random first.
+	id     string
+	random [16]byte
 	// source that the request comes from.
 	source netip.Addr
+	// body of the request.
+	body trackedBody
 	// attempt to authenticate, and whether it succeeded.
 	attempt       clientauth.Attempt
 	authenticated bool
-	// reveals reports whether a text holds the secret or assertion that the request presents; nil if it presents none.
-	reveals func(text string) bool
+	// credentials that the request presents. They know which texts reveal them, and are never written.
+	credentials clientauth.Credentials
 	// reason why the request is refused, or the introspected token not active, for operators; "" if it is not.
 	reason string
 	// decision on the scopes, if it came to one.
@@ -59,13 +65,12 @@ type record struct {
 	active bool
 }
 
-// newRecord begins the record of a request.
-func (s *Server) newRecord(r *http.Request) *record {
-	rec := &record{source: s.source(r)}
-	var id [16]byte
+// newRecord begins the record of a request from a source.
+func (s *Server) newRecord(r *http.Request, source netip.Addr) *record {
+	rec := &record{source: source, body: trackedBody{ReadCloser: r.Body}}
 	// Where there is no randomness there will be no token either, and its line may do without an id.
-	if _, err := io.ReadFull(s.random, id[:]); err == nil {
-		rec.id = hex.EncodeToString(id[:])
+	if _, err := io.ReadFull(s.random, rec.random[:]); err == nil {
+		rec.id = hex.EncodeToString(rec.random[:])
 	}
 	return rec
 }
@@ -96,10 +101,33 @@ var auditMessages = map[endpoint]string{
 	endpointIntrospection: "introspection",
 }
 
-// newAuditHandler writes a JSON object a line, each by one Write. Whoever logs waits until it is written: no token is
-// handed out before its line is.
-func newAuditHandler(w io.Writer) slog.Handler {
-	return slog.NewJSONHandler(w, nil).WithAttrs([]slog.Attr{slog.String("log", "audit")})
+// auditLog writes a JSON object a line, each by one Write. Whoever logs waits until it is written: no token is handed
+// out before its line is.
+type auditLog struct {
+	mu   sync.Mutex
+	out  io.Writer
+	line []byte // what a line is made in, kept from one to the next
+}
+
+// maxKeptLine bounds the memory that is kept: a line of hundreds of scopes fits.
+const maxKeptLine = 64 << 10
+
+// write a line, of which members writes what is in it.
+func (l *auditLog) write(now time.Time, message string, members func(*jsonobject.Writer)) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	line := jsonobject.Begin(l.line[:0])
+	line.Plain("time", func(text []byte) []byte { return now.UTC().AppendFormat(text, time.RFC3339Nano) })
+	line.String("level", slog.LevelInfo.String())
+	line.String("msg", message)
+	line.String("log", "audit")
+	members(line)
+	text := append(line.End(), '\n')
+	if cap(text) <= maxKeptLine {
+		l.line = text
+	}
+	_, err := l.out.Write(text)
+	return err
 }
 
 // audit writes the line of a decision. When that fails the request does not: who needs every line watches the metric.
@@ -108,120 +136,106 @@ func (s *Server) audit(e endpoint, a reply, rec *record, took time.Duration) {
 	if !ok {
 		return
 	}
-	line := slog.NewRecord(s.now().UTC(), slog.LevelInfo, message, 0)
-	line.AddAttrs(rec.attributes(e, a)...)
-	line.AddAttrs(slog.Float64("latencySeconds", took.Seconds()))
-	if err := s.auditHandler.Handle(context.Background(), line); err != nil {
+	err := s.auditLog.write(s.now(), message, func(line *jsonobject.Writer) {
+		rec.describe(line, e, a)
+		line.Float("latencySeconds", took.Seconds())
+	})
+	if err != nil {
 		s.metrics.auditFailures.Inc()
 	}
 }
 
-// attributes of a line. What is not known is left out.
-func (rec *record) attributes(e endpoint, a reply) []slog.Attr {
-	attributes := []slog.Attr{slog.String("requestID", rec.id)}
-	add := func(name, value string) {
-		if value != "" {
-			attributes = append(attributes, slog.String(name, value))
-		}
-	}
+// describe writes what is known of a request. What is not known is left out.
+func (rec *record) describe(line *jsonobject.Writer, e endpoint, a reply) {
+	line.String("requestID", rec.id)
 	if rec.source.IsValid() {
-		add("source", rec.source.String())
+		line.Plain("source", rec.source.AppendTo)
 	}
-	add("client", rec.attempt.ClientID)
-	attributes = append(attributes, slog.Bool("authenticated", rec.authenticated))
-	add("method", string(rec.attempt.Method))
-	add("credential", rec.attempt.CredentialID)
+	line.Some("client", rec.attempt.ClientID)
+	line.Bool("authenticated", rec.authenticated)
+	line.Some("method", string(rec.attempt.Method))
+	line.Some("credential", rec.attempt.CredentialID)
 	if w := rec.attempt.Workload; w != nil {
-		attributes = append(attributes, slog.Any("workload", workload(*w)))
+		line.Object("workload", func(line *jsonobject.Writer) { describeWorkload(line, w) })
 	}
 	if rec.decision.ApiResource.Name != "" {
-		add("api", rec.decision.ApiResource.String())
+		line.Plain("api", func(text []byte) []byte { return appendName(text, rec.decision.ApiResource) })
 	}
 	outcome := rec.outcome(e, a)
 	if outcome == outcomeIssued || outcome == outcomeActive {
-		attributes = append(attributes, rec.granted()...)
+		rec.describeGranted(line)
 	}
-	attributes = append(attributes, rec.rejected()...)
-	add("outcome", outcome)
-	add("reason", rec.why(a))
+	rec.describeRejected(line)
+	line.Some("outcome", outcome)
+	line.Some("reason", rec.why(a))
 	if rec.decision.Outcome == access.OutcomeAccessDenied {
-		add("detail", rec.printable(rec.decision.Message, maxDetail))
+		line.Some("detail", rec.printable(rec.decision.Message, maxDetail))
 	}
-	add("tokenClient", rec.tokenClientID)
-	add("jti", rec.tokenID)
-	add("kid", rec.keyID)
+	line.Some("tokenClient", rec.tokenClientID)
+	line.Some("jti", rec.tokenID)
+	line.Some("kid", rec.keyID)
 	if rec.lifetime > 0 {
-		attributes = append(attributes, slog.Int64("lifetimeSeconds", int64(rec.lifetime/time.Second)))
+		line.Int("lifetimeSeconds", int64(rec.lifetime/time.Second))
 	}
-	return attributes
 }
 
-// workload is what the cluster says of the ServiceAccount that a request comes from, and of its pod.
-type workload struct {
-	Namespace         string `json:"namespace"`
-	ServiceAccount    string `json:"serviceAccount"`
-	ServiceAccountUID string `json:"serviceAccountUID,omitempty"`
-	Pod               string `json:"pod,omitempty"`
-	PodUID            string `json:"podUID,omitempty"`
-	Node              string `json:"node,omitempty"`
+// describeWorkload says what the cluster says of the ServiceAccount that a request comes from, and of its pod.
+func describeWorkload(line *jsonobject.Writer, w *clientauth.Workload) {
+	line.String("namespace", w.Namespace)
+	line.String("serviceAccount", w.ServiceAccount)
+	line.Some("serviceAccountUID", w.ServiceAccountUID)
+	line.Some("pod", w.Pod)
+	line.Some("podUID", w.PodUID)
+	line.Some("node", w.Node)
 }
 
-// grantedScope is a scope with the ScopeGrants that give it.
-type grantedScope struct {
-	Scope  string   `json:"scope"`
-	Grants []string `json:"grants"`
-}
-
-// rejectedScope is a scope that was asked for in vain.
-type rejectedScope struct {
-	Scope  string `json:"scope"`
-	Reason string `json:"reason"`
-	// Obstacles are the first few ScopeGrants that would give the scope, each with what keeps it from that.
-	Obstacles []string `json:"obstacles,omitempty"`
-}
-
-// granted names all scopes that are granted, in full: one of the hierarchical syntax may have an id that the request
-// makes up.
-func (rec *record) granted() []slog.Attr {
-	var granted []grantedScope
-	for _, scope := range rec.decision.Granted {
-		g := grantedScope{Scope: rec.printable(scope.Name, len(scope.Name))}
-		for _, giver := range scope.Givers {
-			g.Grants = append(g.Grants, giver.Grant.String())
-		}
-		granted = append(granted, g)
-	}
+// describeGranted names all scopes that are granted, in full, each with the ScopeGrants that give it: a scope of the
+// hierarchical syntax may have an id that the request makes up.
+func (rec *record) describeGranted(line *jsonobject.Writer) {
+	granted := rec.decision.Granted
 	if len(granted) == 0 {
-		return nil
+		return
 	}
-	return []slog.Attr{slog.Any("granted", granted)}
+	line.Objects("granted", len(granted), func(line *jsonobject.Writer, i int) {
+		givers := granted[i].Givers
+		line.String("scope", rec.printable(granted[i].Name, len(granted[i].Name)))
+		line.Plains("grants", len(givers), func(text []byte, i int) []byte { return appendName(text, givers[i].Grant) })
+	})
 }
 
-// rejected names those that were asked for in vain, as the request does, if they are not too many.
-func (rec *record) rejected() []slog.Attr {
-	var attributes []slog.Attr
-	var rejected []rejectedScope
-	for _, scope := range rec.decision.Rejected[:min(len(rec.decision.Rejected), maxRejected)] {
-		r := rejectedScope{Scope: rec.printable(scope.Name, maxScopeName), Reason: scope.Reason}
-		for _, obstacle := range scope.Obstacles[:min(len(scope.Obstacles), maxObstacles)] {
-			r.Obstacles = append(r.Obstacles, rec.printable(obstacle.String(), maxDetail))
-		}
-		rejected = append(rejected, r)
+// appendName of an object of the Kubernetes API.
+func appendName(text []byte, name types.NamespacedName) []byte {
+	text = append(text, name.Namespace...)
+	text = append(text, '/')
+	return append(text, name.Name...)
+}
+
+// describeRejected names those that were asked for in vain, as the request does, if they are not too many. Obstacles are
+// the first few ScopeGrants that would give the scope, each with what keeps it from that.
+func (rec *record) describeRejected(line *jsonobject.Writer) {
+	rejected := rec.decision.Rejected
+	named := min(len(rejected), maxRejected)
+	if named > 0 {
+		line.Objects("rejected", named, func(line *jsonobject.Writer, i int) {
+			line.String("scope", rec.printable(rejected[i].Name, maxScopeName))
+			line.String("reason", rejected[i].Reason)
+			if obstacles := rejected[i].Obstacles; len(obstacles) > 0 {
+				line.Strings("obstacles", min(len(obstacles), maxObstacles), func(i int) string {
+					return rec.printable(obstacles[i].String(), maxDetail)
+				})
+			}
+		})
 	}
-	if len(rejected) > 0 {
-		attributes = append(attributes, slog.Any("rejected", rejected))
+	if more := len(rejected) - named; more > 0 {
+		line.Int("rejectedMore", int64(more))
 	}
-	if more := len(rec.decision.Rejected) - len(rejected); more > 0 {
-		attributes = append(attributes, slog.Int("rejectedMore", more))
-	}
-	return attributes
 }
 
 // printable is what may be logged of the name of a scope, or of a text that may hold one. What a request calls a scope
 // may be anything, also what belongs into another parameter: the secret or assertion that it presents, or a token, of
 // which every JSON object's encoding tells (RFC 7515 section 7.1).
 func (rec *record) printable(text string, limit int) string {
-	if strings.Contains(text, "eyJ") || (rec.reveals != nil && rec.reveals(text)) {
+	if strings.Contains(text, "eyJ") || rec.credentials.RevealedBy(text) {
 		return redacted
 	}
 	return text[:min(len(text), limit)]

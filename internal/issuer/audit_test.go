@@ -30,6 +30,12 @@ const (
 	auditAudience = "https://courses.example.com"
 )
 
+// tokenAnswer is what is looked at of the answer to a token request.
+type tokenAnswer struct {
+	AccessToken string `json:"access_token"`
+	Scope       string `json:"scope"`
+}
+
 // lines keeps what is written, or refuses to.
 type lines struct {
 	mu      sync.Mutex
@@ -68,7 +74,7 @@ func newAudited(t *testing.T) (*Server, *lines) {
 	t.Helper()
 	audit := &lines{}
 	s := newServer(0)
-	s.auditHandler = newAuditHandler(audit)
+	s.auditLog = &auditLog{out: audit}
 	furnish(t, s, func(string) {})
 	addAPI(s, "courses", "course-api", auditAudience)
 	addClient(s, "jobs", "publisher", "thesecret", auditSecret)
@@ -192,7 +198,7 @@ func TestAuditSaysWhichToken(t *testing.T) {
 	s, audit := newAudited(t)
 	w := post(s, "jobs.publisher", auditSecret, "grant_type", "client_credentials", "audience", auditAudience)
 	line := audit.take(t)[0]
-	var answer tokenResponse
+	var answer tokenAnswer
 	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +356,7 @@ func TestAuditLinesOfConcurrentRequests(t *testing.T) {
 func TestAuditOfIntrospection(t *testing.T) {
 	s, audit := newAudited(t)
 	addClient(s, "courses", "gateway", "thegateway", "a-secret-of-the-gateway")
-	var answer tokenResponse
+	var answer tokenAnswer
 	w := post(s, "jobs.publisher", auditSecret, "grant_type", "client_credentials", "audience", auditAudience)
 	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
 		t.Fatal(err)

@@ -17,13 +17,6 @@ func (b *trackedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// withBody is the request with another body. The transport keeps its own.
-func withBody(r *http.Request, body io.ReadCloser) *http.Request {
-	out := *r
-	out.Body = body
-	return &out
-}
-
 // delimited says whether what follows a request on its HTTP/1 connection is the next one, in everybody's opinion. It is
 // not while some of the body has not been read. A Content-Length beside a Transfer-Encoding, and a Transfer-Encoding in
 // HTTP/1.0, mean that a proxy may have seen the end elsewhere (RFC 9112 section 6.1: the server MUST close the

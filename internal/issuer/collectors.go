@@ -17,11 +17,11 @@ type perAPI struct {
 	index *access.Index
 
 	mu   sync.Mutex
-	seen map[types.NamespacedName]struct{}
+	seen map[types.NamespacedName]map[string]prometheus.Counter // by result; the empty name is that of none
 }
 
 func newPerAPI(index *access.Index) *perAPI {
-	return &perAPI{index: index, seen: map[types.NamespacedName]struct{}{}, CounterVec: prometheus.NewCounterVec(prometheus.CounterOpts{
+	return &perAPI{index: index, seen: map[types.NamespacedName]map[string]prometheus.Counter{}, CounterVec: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "m2m_issuer_token_requests_total",
 		Help: "Token requests by ApiResource (namespace/name, or nothing where the request came to none) and result: " +
 			"issued, throttled, or the OAuth error.",
@@ -30,14 +30,23 @@ func newPerAPI(index *access.Index) *perAPI {
 
 // count a request that came to an ApiResource, or to none.
 func (p *perAPI) count(api types.NamespacedName, result string) {
-	if api.Name == "" {
-		p.WithLabelValues("", result).Inc()
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock() // a series that is made while Collect drops some must be remembered
-	p.seen[api] = struct{}{}
-	p.WithLabelValues(api.String(), result).Inc()
+	results := p.seen[api]
+	if results == nil {
+		results = map[string]prometheus.Counter{}
+		p.seen[api] = results
+	}
+	counter, known := results[result]
+	if !known {
+		name := ""
+		if api.Name != "" {
+			name = api.String()
+		}
+		counter = p.WithLabelValues(name, result)
+		results[result] = counter
+	}
+	counter.Inc()
 }
 
 // Collect implements prometheus.Collector.
@@ -50,7 +59,7 @@ func (p *perAPI) prune() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for api := range p.seen {
-		if !p.index.HasApiResource(api) {
+		if api.Name != "" && !p.index.HasApiResource(api) {
 			delete(p.seen, api)
 			p.DeletePartialMatch(prometheus.Labels{"api": api.String()})
 		}
@@ -84,6 +93,8 @@ var (
 		[]string{"kind"}, nil)
 	watchStaleness = prometheus.NewDesc("m2m_issuer_watch_staleness_seconds",
 		"How long ago the API server was last heard of the kind that it was heard of the longest ago; since the start, if never.", nil, nil)
+	watchTooStale = prometheus.NewDesc("m2m_issuer_too_stale",
+		"1 while tokens are refused because that is longer than the TokenIssuer's spec.maxStaleness, else 0.", nil, nil)
 )
 
 // watchCollector tells how old what the server knows may be.
@@ -97,24 +108,55 @@ type watchCollector struct {
 func (c watchCollector) Describe(descriptions chan<- *prometheus.Desc) {
 	descriptions <- watchHeard
 	descriptions <- watchStaleness
+	descriptions <- watchTooStale
 }
 
 // Collect implements prometheus.Collector.
 func (c watchCollector) Collect(metrics chan<- prometheus.Metric) {
 	now := c.now()
-	heard := c.state.watchHeard()
-	oldest := now
-	if len(heard) == 0 {
-		oldest = c.started
-	}
-	for kind, at := range heard {
+	for kind, at := range c.state.watchHeard() {
 		metrics <- prometheus.MustNewConstMetric(watchHeard, prometheus.GaugeValue, timestamp(at), kind)
-		if at.Before(c.started) {
-			at = c.started
-		}
-		if at.Before(oldest) {
-			oldest = at
-		}
 	}
-	metrics <- prometheus.MustNewConstMetric(watchStaleness, prometheus.GaugeValue, now.Sub(oldest).Seconds())
+	metrics <- prometheus.MustNewConstMetric(watchStaleness, prometheus.GaugeValue, c.state.staleness(now, c.started).Seconds())
+	metrics <- prometheus.MustNewConstMetric(watchTooStale, prometheus.GaugeValue, indicator(c.state.tooStale(now, c.started)))
+}
+
+var (
+	servingFromSnapshot = prometheus.NewDesc("m2m_issuer_serving_from_snapshot",
+		"1 while what is served is, at least in part, what a snapshot says, because the API server has not listed everything since the start, else 0.", nil, nil)
+	snapshotBytes = prometheus.NewDesc("m2m_issuer_snapshot_bytes",
+		"Size of the snapshot that is written, 0 while none is.", nil, nil)
+	snapshotFailures = prometheus.NewDesc("m2m_issuer_snapshot_failures_total",
+		"How often writing the snapshot failed. It was removed then, and is begun anew.", nil, nil)
+	olderLists = prometheus.NewDesc("m2m_issuer_older_lists_total",
+		"Lists of a kind that were older than what was known: the API server was restored from a backup, or lags behind.", []string{"kind"}, nil)
+)
+
+// knowledgeCollector tells where what the server knows comes from.
+type knowledgeCollector struct{ state *State }
+
+// Describe implements prometheus.Collector.
+func (c knowledgeCollector) Describe(descriptions chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{servingFromSnapshot, snapshotBytes, snapshotFailures, olderLists} {
+		descriptions <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c knowledgeCollector) Collect(metrics chan<- prometheus.Metric) {
+	k := c.state.getKnowledge()
+	metrics <- prometheus.MustNewConstMetric(servingFromSnapshot, prometheus.GaugeValue, indicator(k.fromSnapshot()))
+	metrics <- prometheus.MustNewConstMetric(snapshotBytes, prometheus.GaugeValue, float64(k.SnapshotBytes))
+	metrics <- prometheus.MustNewConstMetric(snapshotFailures, prometheus.CounterValue, float64(k.SnapshotFailures))
+	for kind, older := range k.OlderLists {
+		metrics <- prometheus.MustNewConstMetric(olderLists, prometheus.CounterValue, float64(older.Count), kind)
+	}
+}
+
+// indicator is 1 for what is so, else 0.
+func indicator(so bool) float64 {
+	if so {
+		return 1
+	}
+	return 0
 }

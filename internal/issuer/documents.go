@@ -3,6 +3,7 @@ package issuer
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -65,7 +66,13 @@ func (s *Server) metadata(e endpoint, r *http.Request) reply {
 	if e == endpointDiscovery {
 		m.SubjectTypes, m.SigningAlgorithms = []string{"public"}, s.algorithms(issuer)
 	}
-	return document(jsonReply(http.StatusOK, m), r)
+	body, err := json.Marshal(m)
+	if err != nil {
+		s.log.Error("no metadata", "error", err)
+		return errInternal.reply("")
+	}
+	body = append(body, '\n')
+	return document(reply{status: http.StatusOK, contentType: typeJSON, body: body}, sha256.Sum256(body), r)
 }
 
 // jwks answers with the public keys. Without keys it fails, rather than publish an empty set, which verifiers would
@@ -75,7 +82,7 @@ func (s *Server) jwks(r *http.Request) reply {
 	if !ok {
 		return errNotIssuing.reply("")
 	}
-	a := document(reply{status: http.StatusOK, contentType: typeJWKS, body: keys.JWKS()}, r)
+	a := document(reply{status: http.StatusOK, contentType: typeJWKS, body: keys.JWKS()}, keys.Digest(), r)
 	a.keyRing = keys.Version()
 	return a
 }
@@ -93,12 +100,13 @@ func (s *Server) algorithms(issuer access.Issuer) []v1alpha1.SigningAlgorithm {
 	return algorithms
 }
 
-// document lets everybody read and keep an answer. While we fail, an old one is better than none (RFC 5861 section 4).
-func document(a reply, r *http.Request) reply {
-	sum := sha256.Sum256(a.body)
-	a.etag = `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
-	seconds := int(keyring.MaxAge.Seconds())
-	a.cacheControl = fmt.Sprintf("public, max-age=%d, stale-if-error=%d", seconds, seconds)
+// documentCaching lets everybody keep an answer. While we fail, an old one is better than none (RFC 5861 section 4).
+var documentCaching = fmt.Sprintf("public, max-age=%d, stale-if-error=%[1]d", int(keyring.MaxAge.Seconds()))
+
+// document lets everybody read and keep an answer, of which it is told the digest.
+func document(a reply, digest [sha256.Size]byte, r *http.Request) reply {
+	a.etag = `"` + base64.RawURLEncoding.EncodeToString(digest[:16]) + `"`
+	a.cacheControl = documentCaching
 	a.anyOrigin = true
 	if matches(r.Header.Values("If-None-Match"), a.etag) {
 		a.status, a.contentType, a.body = http.StatusNotModified, "", nil
@@ -109,8 +117,11 @@ func document(a reply, r *http.Request) reply {
 // matches says whether an If-None-Match holds the tag, by the weak comparison that RFC 9110 section 13.1.2 asks for.
 // Our tags hold no comma, so a tag that does can be cut to pieces without harm.
 func matches(ifNoneMatch []string, etag string) bool {
-	return slices.ContainsFunc(strings.Split(strings.Join(ifNoneMatch, ","), ","), func(tag string) bool {
+	for tag := range strings.SplitSeq(strings.Join(ifNoneMatch, ","), ",") {
 		tag = strings.Trim(tag, " \t")
-		return tag == "*" || strings.TrimPrefix(tag, "W/") == etag
-	})
+		if tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
+			return true
+		}
+	}
+	return false
 }

@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"mime"
@@ -8,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 )
 
 const (
@@ -47,24 +49,43 @@ var (
 	errRepeated    = badRequest(codeInvalidRequest, reasonRepeatedParameter, "the request repeats a parameter")
 )
 
-// form holds the parameters of a token request. None but resource is repeated.
-type form struct{ values url.Values }
+// form is the known parameters of a request, in their order. None but resource is repeated.
+type form []parameter
+
+type parameter struct{ name, value string }
 
 // get returns a parameter, "" if it is omitted: one without a value counts as omitted (RFC 6749 section 3.2).
-func (f form) get(name string) string { return f.values.Get(name) }
+func (f form) get(name string) string {
+	for _, p := range f {
+		if p.name == name {
+			return p.value
+		}
+	}
+	return ""
+}
+
+// count says how often a parameter is there.
+func (f form) count(name string) (n int) {
+	for _, p := range f {
+		if p.name == name {
+			n++
+		}
+	}
+	return n
+}
 
 // parse reads the parameters of a request, of which an endpoint knows some.
-func parse(w http.ResponseWriter, r *http.Request, known []string) (form, *oauthError) {
-	body, failure := readBody(w, r)
+func parse(w http.ResponseWriter, r *http.Request, unread io.ReadCloser, known []string) (form, *oauthError) {
+	body, failure := readBody(w, r, unread)
 	if failure != nil {
-		return form{}, failure
+		return nil, failure
 	}
 	if failure := checkQuery(r.URL.RawQuery, known); failure != nil {
-		return form{}, failure
+		return nil, failure
 	}
 	mediaType, failure := mediaTypeOf(r.Header)
 	if failure != nil {
-		return form{}, failure
+		return nil, failure
 	}
 	if mediaType == typeJSON {
 		return parseJSON(body, known)
@@ -72,22 +93,42 @@ func parse(w http.ResponseWriter, r *http.Request, known []string) (form, *oauth
 	return parseForm(body, known)
 }
 
-func readBody(w http.ResponseWriter, r *http.Request) (string, *oauthError) {
+func readBody(w http.ResponseWriter, r *http.Request, unread io.ReadCloser) (string, *oauthError) {
 	if r.ContentLength > maxBody {
 		return "", errBodyTooLarge
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body := bodies.Get().(*bytes.Buffer)
+	defer keepBody(body)
+	_, err := body.ReadFrom(http.MaxBytesReader(w, unread, maxBody))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		return "", errBodyTooLarge
 	} else if err != nil {
 		return "", errBodyUnreadable
 	}
-	return string(body), nil
+	return body.String(), nil
+}
+
+// bodies are what bodies are read into.
+var bodies = sync.Pool{New: func() any { return &bytes.Buffer{} }}
+
+// maxKeptBody bounds the memory that is kept.
+const maxKeptBody = 4 << 10
+
+// keepBody keeps a buffer for the next request, and nothing of what was in it: that was secret.
+func keepBody(body *bytes.Buffer) {
+	clear(body.Bytes())
+	if body.Cap() <= maxKeptBody {
+		body.Reset()
+		bodies.Put(body)
+	}
 }
 
 // checkQuery refuses known parameters in the URI, where logs and proxies would see them (RFC 6749 section 2.3.1 for
 // credentials). What else is there is ignored.
 func checkQuery(query string, known []string) *oauthError {
+	if query == "" {
+		return nil
+	}
 	values, err := url.ParseQuery(query)
 	if err != nil || slices.ContainsFunc(known, values.Has) {
 		return errQuery
@@ -107,6 +148,9 @@ func mediaTypeOf(header http.Header) (string, *oauthError) {
 	if len(values) != 1 {
 		return "", errContentType
 	}
+	if values[0] == typeForm { // as nearly all write it
+		return typeForm, nil
+	}
 	mediaType, parameters, err := mime.ParseMediaType(values[0])
 	if err != nil || (mediaType != typeForm && mediaType != typeJSON) {
 		return "", errContentType
@@ -117,20 +161,32 @@ func mediaTypeOf(header http.Header) (string, *oauthError) {
 	return mediaType, nil
 }
 
-// parseForm takes apart a body. Names are case-sensitive. A resource may be repeated (RFC 8707 section 2), of which
-// findAudience has its own opinion. Values need not be UTF-8: what is not, is no value that anything here has.
+// parseForm takes apart a body as url.ParseQuery does, but for a map. Names are case-sensitive. A resource may be repeated
+// (RFC 8707 section 2), of which findAudience has its own opinion. Values need not be UTF-8: what is not, is no value that
+// anything here has.
 func parseForm(body string, known []string) (form, *oauthError) {
 	if strings.Count(body, "&") >= maxParameters {
-		return form{}, errParameters
+		return nil, errParameters
 	}
-	values, err := url.ParseQuery(body) // refuses ';', which others take for '&'
-	if err != nil {
-		return form{}, errForm
+	if strings.Contains(body, ";") { // which others take for '&'
+		return nil, errForm
 	}
-	for _, name := range known {
-		if len(values[name]) > 1 && name != paramResource {
-			return form{}, errRepeated
+	f := make(form, 0, len(known))
+	for pair := range strings.SplitSeq(body, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		name, err1 := url.QueryUnescape(name)
+		value, err2 := url.QueryUnescape(value)
+		if err1 != nil || err2 != nil {
+			return nil, errForm
+		}
+		if slices.Contains(known, name) {
+			f = append(f, parameter{name, value})
 		}
 	}
-	return form{values: values}, nil
+	for _, p := range f {
+		if p.name != paramResource && f.count(p.name) > 1 {
+			return nil, errRepeated
+		}
+	}
+	return f, nil
 }

@@ -28,8 +28,8 @@ func TestParseForm(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", name, failure, test.failure)
 		}
 	}
-	f, failure := parseForm("scope=a+b%2B&client_id&x=%00%FF", tokenParameters)
-	if failure != nil || f.get("scope") != "a b+" || f.get("client_id") != "" || f.get("x") != "\x00\xff" {
+	f, failure := parseForm("scope=a+b%2B&client_id&audience=%00%FF&x=y", tokenParameters)
+	if failure != nil || f.get("scope") != "a b+" || f.get("client_id") != "" || f.get("audience") != "\x00\xff" {
 		t.Errorf("got %+v, %+v", f, failure)
 	}
 }

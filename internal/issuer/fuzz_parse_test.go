@@ -18,6 +18,15 @@ type member struct {
 	values []string
 }
 
+// valuesOf is a form as others have it.
+func valuesOf(f form) url.Values {
+	values := url.Values{}
+	for _, p := range f {
+		values.Add(p.name, p.value)
+	}
+	return values
+}
+
 // wantForm compares a form with what another reader finds in the same body.
 func wantForm(t *testing.T, f form, others []member) {
 	t.Helper()
@@ -28,8 +37,8 @@ func wantForm(t *testing.T, f form, others []member) {
 				values = append(values, other.values...)
 			}
 		}
-		if !slices.Equal(f.values[name], values) {
-			t.Errorf("%s is read as %q, by others as %q", name, f.values[name], values)
+		if !slices.Equal(valuesOf(f)[name], values) {
+			t.Errorf("%s is read as %q, by others as %q", name, valuesOf(f)[name], values)
 		}
 	}
 }
@@ -79,9 +88,9 @@ func FuzzParseForm(f *testing.F) {
 			return
 		}
 		wantForm(t, got, others)
-		again, failure := parseForm(got.values.Encode(), tokenParameters)
-		if failure != nil || again.values.Encode() != got.values.Encode() {
-			t.Errorf("written anew it is %q, %+v", again.values, failure)
+		again, failure := parseForm(valuesOf(got).Encode(), tokenParameters)
+		if failure != nil || valuesOf(again).Encode() != valuesOf(got).Encode() {
+			t.Errorf("written anew it is %q, %+v", again, failure)
 		}
 	})
 }
@@ -111,15 +120,15 @@ func FuzzParseJSON(f *testing.F) {
 		}
 		wantForm(t, got, others)
 		object := map[string]any{}
-		for name, values := range got.values {
+		for name, values := range valuesOf(got) {
 			if object[name] = values; name != paramResource {
 				object[name] = values[0]
 			}
 		}
 		text, err := json.Marshal(object)
 		again, failure := parseJSON(string(text), tokenParameters)
-		if err != nil || failure != nil || again.values.Encode() != got.values.Encode() {
-			t.Errorf("written anew it is %q, %+v, %v", again.values, failure, err)
+		if err != nil || failure != nil || valuesOf(again).Encode() != valuesOf(got).Encode() {
+			t.Errorf("written anew it is %q, %+v, %v", again, failure, err)
 		}
 	})
 }

@@ -82,7 +82,7 @@ func FuzzTokenEndpoint(f *testing.F) {
 			}
 			return
 		}
-		var answer tokenResponse
+		var answer tokenAnswer
 		if err := json.Unmarshal(issued, &answer); err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +130,11 @@ func FuzzIntrospectionEndpoint(f *testing.F) {
 		if method != "POST" || prover == "" || sent.Get("token") == "" {
 			t.Errorf("%s of %v by %q is told %s", method, sent, prover, told)
 		}
-		var answer introspection
+		var answer struct {
+			Active   bool
+			ClientID string `json:"client_id"`
+			Scope    string
+		}
 		if err := json.Unmarshal(told, &answer); err != nil {
 			t.Fatal(err)
 		}

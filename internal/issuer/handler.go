@@ -3,6 +3,7 @@ package issuer
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"time"
 
@@ -17,17 +18,18 @@ const maxHeader = 16 << 10
 func (s *Server) servePublic(w http.ResponseWriter, r *http.Request) {
 	issuer, _ := s.state.issuer()
 	e := route(r.URL.EscapedPath(), pathOf(issuer.URL))
-	source := clientauth.Network(s.source(r))
-	if !s.requests.take(source) {
-		if !s.refusals.take(source) {
+	source := sourceOf(r.RemoteAddr, r.Header.Values("X-Forwarded-For"), issuer.TrustedProxies)
+	network := clientauth.Network(source)
+	if !s.requests.take(network) {
+		if !s.refusals.take(network) {
 			panic(http.ErrAbortHandler) // whoever does not take so many answers gets no more; net/http logs nothing of it
 		}
-		defer s.refusals.giveBack(source)
-		s.serve(w, r, e, answerBusy)
+		defer s.refusals.giveBack(network)
+		s.serve(w, r, e, source, answerBusy)
 		return
 	}
-	defer s.requests.giveBack(source)
-	s.serve(w, r, e, s.answer)
+	defer s.requests.giveBack(network)
+	s.serve(w, r, e, source, s.answer)
 }
 
 // serveOps answers on the operations port.
@@ -40,19 +42,22 @@ func (s *Server) serveOps(w http.ResponseWriter, r *http.Request) {
 		s.metricsHandler.ServeHTTP(w, r)
 		return
 	}
-	s.serve(w, r, e, s.answer)
+	answer := s.answer
+	if e == endpointReady && r.URL.Query().Has("verbose") {
+		answer = s.answerVerbose
+	}
+	s.serve(w, r, e, s.source(r), answer)
 }
 
 // answerer finds the answer to a request to an endpoint.
 type answerer func(http.ResponseWriter, *http.Request, endpoint, *record) reply
 
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, e endpoint, answer answerer) {
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, e endpoint, source netip.Addr, answer answerer) {
 	started := time.Now()
-	rec := s.newRecord(r)
-	body := &trackedBody{ReadCloser: r.Body}
-	a := answer(w, withBody(r, body), e, rec)
+	rec := s.newRecord(r, source)
+	a := answer(w, r, e, rec)
 	// While it drains the next request shall go to another replica.
-	a.closing = s.draining.Load() || (r.ProtoMajor == 1 && (a.closing || !body.delimited(r)))
+	a.closing = s.draining.Load() || (r.ProtoMajor == 1 && (a.closing || !rec.body.delimited(r)))
 	s.audit(e, a, rec, time.Since(started))
 	a.write(w)
 	s.metrics.observe(e, a, rec, time.Since(started))
@@ -107,14 +112,28 @@ func check(r *http.Request, e endpoint) *oauthError {
 	return nil
 }
 
+const whyDraining = "shutting down"
+
 // ready says whether requests should be sent here.
 func (s *Server) ready() reply {
 	why := s.state.whyNotReady()
 	if s.draining.Load() {
-		why = "shutting down"
+		why = whyDraining
 	}
 	if why != "" {
 		return textReply(http.StatusServiceUnavailable, why)
 	}
 	return textReply(http.StatusOK, "ok")
+}
+
+// answerVerbose says so with everything that it depends on.
+func (s *Server) answerVerbose(_ http.ResponseWriter, r *http.Request, e endpoint, _ *record) reply {
+	if failure := check(r, e); failure != nil {
+		return failure.reply("")
+	}
+	text, ready := s.verbose()
+	if !ready {
+		return textReply(http.StatusServiceUnavailable, text)
+	}
+	return textReply(http.StatusOK, text)
 }

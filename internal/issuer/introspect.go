@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/m2m-operator/m2m-operator/internal/access"
+	"github.com/m2m-operator/m2m-operator/internal/jsonobject"
 	"github.com/m2m-operator/m2m-operator/internal/token"
 )
 
@@ -19,41 +20,30 @@ var introspectionParameters = []string{
 
 var errNoToken = badRequest(codeInvalidRequest, reasonNoToken, "token is missing")
 
-// introspection is the answer of RFC 7662 section 2.2. Of a token that is not active it says that and nothing else,
-// whatever the cause: whom a token is not for, learns nothing about it.
-type introspection struct {
-	Active    bool   `json:"active"`
-	Scope     string `json:"scope,omitempty"`
-	ClientID  string `json:"client_id,omitempty"`
-	Subject   string `json:"sub,omitempty"`
-	Audience  string `json:"aud,omitempty"`
-	Issuer    string `json:"iss,omitempty"`
-	Expiry    int64  `json:"exp,omitempty"`
-	IssuedAt  int64  `json:"iat,omitempty"`
-	ID        string `json:"jti,omitempty"`
-	TokenType string `json:"token_type,omitempty"`
-}
-
 // introspect answers an API that asks what a token is worth now.
 func (s *Server) introspect(w http.ResponseWriter, r *http.Request, rec *record) reply {
-	answer, failure := s.examine(w, r, s.now(), rec)
+	verified, failure := s.examine(w, r, s.now(), rec)
 	if failure != nil {
 		issuer, _ := s.state.issuer()
 		return failure.reply(issuer.URL)
 	}
-	rec.active = answer.Active
-	return jsonReply(http.StatusOK, answer)
+	rec.active = rec.reason == ""
+	if !rec.active {
+		return inactiveReply()
+	}
+	return activeReply(verified, rec.decision.Granted)
 }
 
 // examine is the way of an introspection request. As at the token endpoint nothing is said before the caller is known.
-func (s *Server) examine(w http.ResponseWriter, r *http.Request, now time.Time, rec *record) (introspection, *oauthError) {
+// Where the token is not active the record has the reason.
+func (s *Server) examine(w http.ResponseWriter, r *http.Request, now time.Time, rec *record) (token.Verified, *oauthError) {
 	form, caller, failure := s.admit(w, r, introspectionParameters, now, rec)
 	if failure != nil {
-		return introspection{}, failure
+		return token.Verified{}, failure
 	}
 	presented := form.get(paramToken)
 	if presented == "" {
-		return introspection{}, errNoToken
+		return token.Verified{}, errNoToken
 	}
 	issuer, _ := s.state.issuer()
 	verified, reason := token.Verify(presented, issuer.URL, s.state.publicKey, now)
@@ -64,10 +54,8 @@ func (s *Server) examine(w http.ResponseWriter, r *http.Request, now time.Time, 
 	if reason == "" {
 		reason = s.outdated(verified, issuer)
 	}
-	if rec.reason = reason; reason != "" {
-		return introspection{}, nil
-	}
-	return activeToken(verified, rec.decision), nil
+	rec.reason = reason
+	return verified, nil
 }
 
 // decideAgain asks what of a token's scopes its client would get now, and whether the caller may know: it must be of the
@@ -102,14 +90,30 @@ func (s *Server) outdated(v token.Verified, issuer access.Issuer) string {
 	return ""
 }
 
-// activeToken is what a token says, but for scopes that are not granted any more.
-func activeToken(v token.Verified, decision access.Decision) introspection {
-	var scopes []string
-	for _, scope := range decision.Granted {
+// activeReply is the answer of RFC 7662 section 2.2: what a token says, but for scopes that are not granted any more.
+func activeReply(v token.Verified, granted []access.GrantedScope) reply {
+	scopes := make([]string, 0, len(granted))
+	for _, scope := range granted {
 		scopes = append(scopes, scope.Name)
 	}
-	return introspection{
-		Active: true, Scope: strings.Join(scopes, " "), ClientID: v.ClientID, Subject: v.ClientID, Audience: v.Audience,
-		Issuer: v.Issuer, Expiry: v.Expiry.Unix(), IssuedAt: v.IssuedAt.Unix(), ID: v.ID, TokenType: "Bearer",
-	}
+	answer := jsonobject.Begin(make([]byte, 0, 512))
+	answer.Bool("active", true)
+	answer.String("scope", strings.Join(scopes, " "))
+	answer.String("client_id", v.ClientID)
+	answer.String("sub", v.ClientID)
+	answer.String("aud", v.Audience)
+	answer.String("iss", v.Issuer)
+	answer.Int("exp", v.Expiry.Unix())
+	answer.Int("iat", v.IssuedAt.Unix())
+	answer.String("jti", v.ID)
+	answer.String("token_type", "Bearer")
+	return jsonReply(http.StatusOK, answer)
+}
+
+// inactiveReply says of a token that it is not active and nothing else, whatever the cause: whom a token is not for,
+// learns nothing about it.
+func inactiveReply() reply {
+	answer := jsonobject.Begin(nil)
+	answer.Bool("active", false)
+	return jsonReply(http.StatusOK, answer)
 }

@@ -2,7 +2,6 @@ package issuer
 
 import (
 	"encoding/json"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,39 +19,43 @@ const maxDepth = 8
 func parseJSON(body string, known []string) (form, *oauthError) {
 	// encoding/json would put U+FFFD where there is no character, so that two texts become the same one.
 	if !utf8.ValidString(body) || !json.Valid([]byte(body)) || !pairedSurrogates(body) {
-		return form{}, errForm
+		return nil, errForm
 	}
 	decoder := json.NewDecoder(strings.NewReader(body))
 	decoder.UseNumber() // whoever does not know a number need not be able to hold it
 	if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
-		return form{}, errForm
+		return nil, errForm
 	}
-	values := url.Values{}
+	var f form
+	var seen []string
 	for members := 1; decoder.More(); members++ {
 		if members > maxParameters {
-			return form{}, errParameters
+			return nil, errParameters
 		}
 		token, err := decoder.Token()
 		name, isName := token.(string)
 		if err != nil || !isName {
-			return form{}, errForm
+			return nil, errForm
 		}
 		if !slices.Contains(known, name) {
 			if !skipValue(decoder) {
-				return form{}, errForm
+				return nil, errForm
 			}
 			continue
 		}
-		if values.Has(name) {
-			return form{}, errRepeated
+		if slices.Contains(seen, name) {
+			return nil, errRepeated
 		}
+		seen = append(seen, name)
 		texts, ok := readTexts(decoder, name == paramResource)
 		if !ok {
-			return form{}, errForm
+			return nil, errForm
 		}
-		values[name] = texts
+		for _, text := range texts {
+			f = append(f, parameter{name, text})
+		}
 	}
-	return form{values: values}, nil
+	return f, nil
 }
 
 // readTexts reads a string or, where it may be one, an array of strings.

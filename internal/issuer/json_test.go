@@ -98,7 +98,7 @@ func TestParseJSONValues(t *testing.T) {
 	if failure != nil || f.get("scope") != `a b"` || f.get("client_id") != "" || f.get("audience") != "é\x00" || f.get("other") != "" {
 		t.Errorf("got %+v, %+v", f, failure)
 	}
-	if got := f.values[paramResource]; !slices.Equal(got, []string{"x", "", "x"}) {
+	if got := valuesOf(f)[paramResource]; !slices.Equal(got, []string{"x", "", "x"}) {
 		t.Errorf("resources %q", got)
 	}
 }

@@ -46,7 +46,7 @@ var failures = map[string][]string{
 	codeInvalidScope: {reasonMalformedScope, access.ReasonNotGranted, access.ReasonPartialRefused, reasonTokenTooLarge},
 	codeAccessDenied: {access.ReasonConditionNotMet, access.ReasonRuleNotMet, access.ReasonExpressionFailed},
 	codeServerError:  {reasonInternal},
-	codeUnavailable:  {reasonNotIssuing, reasonBusy},
+	codeUnavailable:  {reasonNotIssuing, reasonTooStale, reasonBusy},
 }
 
 // timed are the endpoints whose requests are.
@@ -68,7 +68,15 @@ type metrics struct {
 	failures       *prometheus.CounterVec
 	duration       *prometheus.HistogramVec
 	auditFailures  prometheus.Counter
+
+	// Where requests count, found once.
+	introspected map[string]prometheus.Counter
+	failed       map[failure]prometheus.Counter
+	took         map[endpoint]prometheus.Observer
 }
+
+// failure is an error with its reason, by the outcome that names it.
+type failure struct{ outcome, reason string }
 
 func newMetrics(state *State, now func() time.Time) *metrics {
 	m := &metrics{
@@ -91,19 +99,17 @@ func newMetrics(state *State, now func() time.Time) *metrics {
 			Name: "m2m_issuer_audit_log_failures_total",
 			Help: "Lines of the audit log that could not be written.",
 		}),
+		introspected: map[string]prometheus.Counter{},
+		failed:       map[failure]prometheus.Counter{},
+		took:         map[endpoint]prometheus.Observer{},
 	}
 	m.begin()
 	m.registry.MustRegister(m.tokens, m.introspections, m.failures, m.duration, m.auditFailures,
-		keyCollector{state}, watchCollector{state: state, now: now, started: now()},
+		keyCollector{state}, watchCollector{state: state, now: now, started: now()}, knowledgeCollector{state},
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "m2m_issuer_synced",
 			Help: "1 when all objects of the Kubernetes API have arrived, else 0.",
-		}, func() float64 {
-			if state.hasSynced() {
-				return 1
-			}
-			return 0
-		}),
+		}, func() float64 { return indicator(state.hasSynced()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "m2m_issuer_certificate_expiry_timestamp_seconds",
 			Help: "When the serving certificate ends, 0 while there is none.",
@@ -120,20 +126,20 @@ func (m *metrics) begin() {
 	for outcome, reasons := range failures {
 		m.tokens.WithLabelValues("", outcome)
 		for _, reason := range append(slices.Clip(reasons), reasonOther) {
-			m.failures.WithLabelValues(outcome, reason)
+			m.failed[failure{outcome, reason}] = m.failures.WithLabelValues(outcome, reason)
 		}
 	}
 	for _, result := range introspectionResults {
-		m.introspections.WithLabelValues(result)
+		m.introspected[result] = m.introspections.WithLabelValues(result)
 	}
 	for _, e := range timed {
-		m.duration.WithLabelValues(string(e))
+		m.took[e] = m.duration.WithLabelValues(string(e))
 	}
 }
 
 // observe counts an answer.
 func (m *metrics) observe(e endpoint, a reply, rec *record, took time.Duration) {
-	m.duration.WithLabelValues(string(e)).Observe(took.Seconds())
+	found(m.took, e, func() prometheus.Observer { return m.duration.WithLabelValues(string(e)) }).Observe(took.Seconds())
 	if _, decides := auditMessages[e]; !decides {
 		return
 	}
@@ -141,15 +147,21 @@ func (m *metrics) observe(e endpoint, a reply, rec *record, took time.Duration) 
 	if e == endpointToken {
 		m.tokens.count(rec.decision.ApiResource, outcome)
 	} else {
-		m.introspections.WithLabelValues(outcome).Inc()
+		found(m.introspected, outcome, func() prometheus.Counter { return m.introspections.WithLabelValues(outcome) }).Inc()
 	}
 	if a.errorCode != "" {
-		reason := rec.why(a)
-		if !slices.Contains(failures[outcome], reason) {
-			reason = reasonOther
-		}
-		m.failures.WithLabelValues(outcome, reason).Inc()
+		found(m.failed, failure{outcome, rec.why(a)}, func() prometheus.Counter {
+			return m.failures.WithLabelValues(outcome, reasonOther)
+		}).Inc()
 	}
+}
+
+// found is where a request counts: what begin has found or, where it did not know of it, otherwise does.
+func found[K comparable, V any](begun map[K]V, key K, otherwise func() V) V {
+	if v, ok := begun[key]; ok {
+		return v
+	}
+	return otherwise()
 }
 
 func (m *metrics) handler() http.Handler {

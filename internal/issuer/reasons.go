@@ -6,6 +6,7 @@ const (
 	reasonHeaderTooLarge       = "HeaderTooLarge"
 	reasonMethod               = "WrongMethod"
 	reasonNotIssuing           = "NotIssuing"
+	reasonTooStale             = "TooStale"
 	reasonInternal             = "InternalError"
 	reasonBusy                 = "Busy"
 	reasonBodyTooLarge         = "BodyTooLarge"

@@ -1,12 +1,11 @@
 package issuer
 
 import (
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/m2m-operator/m2m-operator/internal/jsonobject"
 	"github.com/m2m-operator/m2m-operator/internal/keyring"
 )
 
@@ -42,51 +41,59 @@ type reply struct {
 	closing bool
 }
 
-// write is the only place that answers.
+// The values of fields that many answers have. Nobody changes what is in a header, so all of them share these.
+var (
+	valueNoStore   = []string{"no-store"}
+	valueNoCache   = []string{"no-cache"}
+	valueNosniff   = []string{"nosniff"}
+	valueAnyOrigin = []string{"*"}
+	valueClose     = []string{"close"}
+)
+
+var fieldKeyRing = http.CanonicalHeaderKey(keyring.Header)
+
+// write is the only place that answers. It names fields in their canonical form, as Header.Set would make them.
 func (a reply) write(w http.ResponseWriter) {
 	h := w.Header()
 	set := func(name, value string) {
 		if value != "" {
-			h.Set(name, value)
+			h[name] = []string{value}
 		}
 	}
 	if a.cacheControl == "" {
-		a.cacheControl = "no-store"
-		h.Set("Pragma", "no-cache")
+		h["Cache-Control"], h["Pragma"] = valueNoStore, valueNoCache
 	}
 	set("Cache-Control", a.cacheControl)
 	set("Content-Type", a.contentType)
-	set("ETag", a.etag)
-	set(keyring.Header, a.keyRing)
+	set("Etag", a.etag)
+	set(fieldKeyRing, a.keyRing)
 	set("Allow", a.allow)
-	set("WWW-Authenticate", a.challenge)
-	h.Set("X-Content-Type-Options", "nosniff")
+	set("Www-Authenticate", a.challenge)
+	h["X-Content-Type-Options"] = valueNosniff
 	if a.anyOrigin {
-		h.Set("Access-Control-Allow-Origin", "*")
+		h["Access-Control-Allow-Origin"] = valueAnyOrigin
 	}
 	if a.retryAfter > 0 {
-		h.Set("Retry-After", strconv.FormatInt(int64((a.retryAfter+time.Second-1)/time.Second), 10))
+		set("Retry-After", strconv.FormatInt(int64((a.retryAfter+time.Second-1)/time.Second), 10))
 	}
 	if a.closing {
-		h.Set("Connection", "close")
+		h["Connection"] = valueClose
 	}
 	if a.status != http.StatusNotModified {
-		h.Set("Content-Length", strconv.Itoa(len(a.body)))
+		set("Content-Length", strconv.Itoa(len(a.body)))
 	}
 	w.WriteHeader(a.status)
 	_, _ = w.Write(a.body) // when it fails, nobody is left to be told
 	// What the transport holds back it would send when the request has given back its place, and over HTTP/2 that takes as
 	// long as the reader likes.
-	_ = http.NewResponseController(w).Flush()
+	if flusher, ok := w.(http.Flusher); ok {
+		flusher.Flush()
+	}
 }
 
-// jsonReply answers with a JSON object.
-func jsonReply(status int, object any) reply {
-	body, err := json.Marshal(object)
-	if err != nil {
-		panic(fmt.Sprintf("%T cannot be written as JSON", object)) // strings and numbers always can
-	}
-	return reply{status: status, contentType: typeJSON, body: append(body, '\n')}
+// jsonReply answers with a JSON object that is complete.
+func jsonReply(status int, object *jsonobject.Writer) reply {
+	return reply{status: status, contentType: typeJSON, body: append(object.End(), '\n')}
 }
 
 func textReply(status int, text string) reply {
@@ -133,6 +140,9 @@ var (
 	// errNotIssuing: what is missing is for operators to know, who find it at /readyz.
 	errNotIssuing = &oauthError{status: http.StatusServiceUnavailable, code: codeUnavailable, reason: reasonNotIssuing,
 		description: "the server is not ready, try again later", retryAfter: 5 * time.Second}
+	// errTooStale: once the API server is back it is heard within seconds.
+	errTooStale = &oauthError{status: http.StatusServiceUnavailable, code: codeUnavailable, reason: reasonTooStale,
+		description: "the server has not heard of changes for too long, try again later", retryAfter: 10 * time.Second}
 )
 
 func errMethod(allow string) *oauthError {
@@ -142,10 +152,10 @@ func errMethod(allow string) *oauthError {
 
 // reply to a client of an issuer, by its URL.
 func (e *oauthError) reply(issuerURL string) reply {
-	a := jsonReply(e.status, struct {
-		Error       string `json:"error"`
-		Description string `json:"error_description"`
-	}{e.code, e.description})
+	answer := jsonobject.Begin(make([]byte, 0, 128))
+	answer.String("error", e.code)
+	answer.String("error_description", e.description)
+	a := jsonReply(e.status, answer)
 	a.errorCode, a.reason, a.allow, a.retryAfter, a.closing = e.code, e.reason, e.allow, e.retryAfter, e.closing
 	if e.status == http.StatusUnauthorized {
 		// RFC 7617 section 2.1 names the charset. An issuer URL holds neither quotes nor backslashes.

@@ -52,9 +52,10 @@ type Server struct {
 	metrics        *metrics
 	metricsHandler http.Handler
 	now            func() time.Time
+	started        time.Time
 	random         io.Reader
 	log            *slog.Logger
-	auditHandler   slog.Handler
+	auditLog       *auditLog
 	drainDelay     time.Duration
 	draining       atomic.Bool
 	public, ops    *http.Server
@@ -72,9 +73,10 @@ func New(state *State, options Options) *Server {
 		authenticator: clientauth.New(state.issuerName, state.index),
 		metrics:       newMetrics(state, options.Now),
 		now:           options.Now,
+		started:       options.Now(),
 		random:        options.Random,
 		log:           options.Logger,
-		auditHandler:  newAuditHandler(options.Audit),
+		auditLog:      &auditLog{out: options.Audit},
 		drainDelay:    options.DrainDelay,
 	}
 	s.publicConnections = newConnections(maxConnections, maxConnections/sourceShare, s.isProxy)
@@ -140,6 +142,12 @@ func (s *Server) Serve(ctx context.Context, public, ops net.Listener) error {
 	err = errors.Join(err, s.close())
 	s.log.Info("stopped")
 	return err
+}
+
+// ServeWithoutTLS answers on a listener as Serve does on the public one, but for TLS: for a benchmark that tells what of
+// the cost is TLS. Nothing that is installed calls it.
+func (s *Server) ServeWithoutTLS(listener net.Listener) error {
+	return s.public.Serve(s.publicConnections.on(listener))
 }
 
 // close finishes the requests that have begun. Health is told to the last.

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,7 @@ type State struct {
 	certificate atomic.Pointer[tls.Certificate]
 	synced      atomic.Pointer[func() bool]
 	heard       atomic.Pointer[func() map[string]time.Time]
+	knowledge   atomic.Pointer[func() Knowledge]
 }
 
 // NewState makes the state of a server for a TokenIssuer, by its name. The server is not ready until everything else
@@ -118,31 +120,60 @@ func (s *State) certificateExpiry() time.Time {
 	return leaf.NotAfter
 }
 
-// whyNotIssuing says what tokens cannot be issued for want of, "" if they can.
-func (s *State) whyNotIssuing() string {
-	if !s.hasSynced() {
-		return "the objects of the Kubernetes API have not all arrived"
-	}
-	if _, ok := s.issuer(); !ok {
-		return fmt.Sprintf("there is no TokenIssuer %q", s.issuerName)
-	}
-	// One key is enough, of whichever algorithm: while another was added a moment ago and has none yet, it goes on.
-	if _, ok := s.signingKey(v1alpha1.SigningAlgorithms...); !ok {
-		return "there is no signing key"
-	}
-	if pepper := s.pepper.Load(); pepper == nil || !pepper.Present() {
-		return "there is no pepper"
-	}
-	return ""
+// need is something that a server cannot do without.
+type need struct {
+	name    string
+	missing func(*State) string // what is missing, "" if nothing is
 }
 
-// whyNotReady says what the server cannot serve for want of, "" if it can.
-func (s *State) whyNotReady() string {
-	if why := s.whyNotIssuing(); why != "" {
-		return why
+// needs of issuing, and then those of serving.
+var (
+	issuingNeeds = []need{
+		{"synced", func(s *State) string {
+			if !s.hasSynced() {
+				return "the objects of the Kubernetes API have not all arrived"
+			}
+			return ""
+		}},
+		{"token-issuer", func(s *State) string {
+			if _, ok := s.issuer(); !ok {
+				return fmt.Sprintf("there is no TokenIssuer %q", s.issuerName)
+			}
+			return ""
+		}},
+		// One key is enough, of whichever algorithm: while another was added a moment ago and has none yet, it goes on.
+		{"signing-key", func(s *State) string {
+			if _, ok := s.signingKey(v1alpha1.SigningAlgorithms...); !ok {
+				return "there is no signing key"
+			}
+			return ""
+		}},
+		{"pepper", func(s *State) string {
+			if pepper := s.pepper.Load(); pepper == nil || !pepper.Present() {
+				return "there is no pepper"
+			}
+			return ""
+		}},
 	}
-	if s.certificate.Load() == nil {
-		return "there is no serving certificate"
+	servingNeeds = append(slices.Clone(issuingNeeds), need{"certificate", func(s *State) string {
+		if s.certificate.Load() == nil {
+			return "there is no serving certificate"
+		}
+		return ""
+	}})
+)
+
+// whyNotIssuing says what tokens cannot be issued for want of, "" if they can.
+func (s *State) whyNotIssuing() string { return s.firstMissing(issuingNeeds) }
+
+// whyNotReady says what the server cannot serve for want of, "" if it can.
+func (s *State) whyNotReady() string { return s.firstMissing(servingNeeds) }
+
+func (s *State) firstMissing(needs []need) string {
+	for _, n := range needs {
+		if why := n.missing(s); why != "" {
+			return why
+		}
 	}
 	return ""
 }

@@ -4,13 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/access"
 	"github.com/m2m-operator/m2m-operator/internal/clientauth"
+	"github.com/m2m-operator/m2m-operator/internal/jsonobject"
 	"github.com/m2m-operator/m2m-operator/internal/token"
 )
 
@@ -28,43 +27,33 @@ var (
 	errTokenTooLarge   = badRequest(codeInvalidScope, reasonTokenTooLarge, "the token would be too large, ask for fewer scopes")
 )
 
-// tokenResponse is RFC 6749 section 5.1. It always names the scope, which may differ from the one that was asked for.
-type tokenResponse struct {
-	AccessToken string `json:"access_token"`
-	TokenType   string `json:"token_type"`
-	ExpiresIn   int64  `json:"expires_in"`
-	Scope       string `json:"scope"`
-	// RejectedScope names what was asked for and not granted: an extension, which clients ignore that do not know it.
-	RejectedScope string `json:"rejected_scope,omitempty"`
-}
-
 // token answers a token request.
 func (s *Server) token(w http.ResponseWriter, r *http.Request, rec *record) reply {
-	response, failure := s.issue(w, r, s.now(), rec)
+	a, failure := s.issue(w, r, s.now(), rec)
 	if failure != nil {
 		issuer, _ := s.state.issuer()
 		return failure.reply(issuer.URL)
 	}
-	return jsonReply(http.StatusOK, response)
+	return a
 }
 
 // issue is the way of a token request. The order of its steps is the order in which errors win; of resources and scopes
 // nothing is said before the client is known.
-func (s *Server) issue(w http.ResponseWriter, r *http.Request, now time.Time, rec *record) (tokenResponse, *oauthError) {
+func (s *Server) issue(w http.ResponseWriter, r *http.Request, now time.Time, rec *record) (reply, *oauthError) {
 	form, client, failure := s.admit(w, r, tokenParameters, now, rec)
 	if failure != nil {
-		return tokenResponse{}, failure
+		return reply{}, failure
 	}
 	if failure := checkGrantType(form); failure != nil {
-		return tokenResponse{}, failure
+		return reply{}, failure
 	}
 	audience, failure := findAudience(form)
 	if failure != nil {
-		return tokenResponse{}, failure
+		return reply{}, failure
 	}
 	decision, failure := s.decide(client, audience, form.get(paramScope), now, rec)
 	if failure != nil {
-		return tokenResponse{}, failure
+		return reply{}, failure
 	}
 	return s.mint(client, decision, now, rec)
 }
@@ -73,11 +62,14 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request, now time.Time, re
 // every request that needs one.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request, known []string, now time.Time, rec *record) (form, access.Client, *oauthError) {
 	if s.state.whyNotIssuing() != "" {
-		return form{}, access.Client{}, errNotIssuing
+		return nil, access.Client{}, errNotIssuing
 	}
-	f, failure := parse(w, r, known)
+	if s.state.tooStale(now, s.started) {
+		return nil, access.Client{}, errTooStale
+	}
+	f, failure := parse(w, r, &rec.body, known)
 	if failure != nil {
-		return form{}, access.Client{}, failure
+		return nil, access.Client{}, failure
 	}
 	client, failure := s.authenticate(r, f, now, rec)
 	return f, client, failure
@@ -93,7 +85,7 @@ func (s *Server) authenticate(r *http.Request, f form, now time.Time, rec *recor
 		rec.reason = failure.Reason
 		return access.Client{}, authenticationError(failure)
 	}
-	rec.reveals = credentials.RevealedBy
+	rec.credentials = credentials
 	issuer, _ := s.state.issuer()
 	trust := clientauth.Trust{IssuerURL: issuer.URL, Pepper: *s.state.pepper.Load(), Cluster: s.state.cluster.Load()}
 	client, attempt, failure := s.authenticator.Authenticate(credentials, trust, rec.source, now)
@@ -135,9 +127,14 @@ func checkGrantType(f form) *oauthError {
 // There is no need to look at its syntax: identifiers are compared character by character, and no ApiResource has one
 // that is relative or has a fragment.
 func findAudience(f form) (string, *oauthError) {
-	resources := slices.DeleteFunc(slices.Clone(f.values[paramResource]), func(r string) bool { return r == "" })
-	resource, audience := strings.Join(resources, ""), f.get(paramAudience)
-	if len(resources) > 1 || (resource != "" && audience != "" && resource != audience) {
+	resource, audience, resources := "", f.get(paramAudience), 0
+	for _, p := range f {
+		if p.name == paramResource && p.value != "" {
+			resource = p.value
+			resources++
+		}
+	}
+	if resources > 1 || (resource != "" && audience != "" && resource != audience) {
 		return "", errInvalidTarget
 	}
 	return cmp.Or(resource, audience), nil
@@ -193,34 +190,50 @@ func parseScope(scope string) (tokens []string, wellFormed bool) {
 	return tokens, true
 }
 
-// mint makes the token that was decided on.
-func (s *Server) mint(client access.Client, decision access.Decision, now time.Time, rec *record) (tokenResponse, *oauthError) {
+// mint makes the token that was decided on, and the answer that it is in.
+func (s *Server) mint(client access.Client, decision access.Decision, now time.Time, rec *record) (reply, *oauthError) {
 	issuer, ok := s.state.issuer()
-	key, found := s.state.signingKey(append([]v1alpha1.SigningAlgorithm{decision.Algorithm}, decision.OtherAlgorithms...)...)
+	key, found := s.state.signingKey(decision.Algorithm)
+	if !found {
+		key, found = s.state.signingKey(decision.OtherAlgorithms...)
+	}
 	if !ok || !found {
 		s.log.Error("no signing key", "requestID", rec.id, "algorithm", decision.Algorithm)
-		return tokenResponse{}, errNotIssuing
+		return reply{}, errNotIssuing
 	}
-	var granted, rejected []string
+	granted := make([]string, 0, len(decision.Granted))
 	for _, scope := range decision.Granted {
 		granted = append(granted, scope.Name)
-	}
-	for _, scope := range decision.Rejected {
-		rejected = append(rejected, scope.Name)
 	}
 	minted, err := token.Mint(key, token.Grant{
 		Issuer: issuer.URL, ClientID: client.ID, Audience: decision.Audience, Scopes: granted, Lifetime: decision.Lifetime,
 		Claims: decision.Claims,
 	}, now, s.random)
 	if errors.Is(err, token.ErrTooLarge) {
-		return tokenResponse{}, errTokenTooLarge
+		return reply{}, errTokenTooLarge
 	} else if err != nil {
 		s.log.Error("no token made", "requestID", rec.id, "error", err)
-		return tokenResponse{}, errInternal
+		return reply{}, errInternal
 	}
 	rec.tokenID, rec.keyID, rec.lifetime = minted.ID, key.KeyID, minted.Lifetime
-	return tokenResponse{
-		AccessToken: minted.JWT, TokenType: "Bearer", ExpiresIn: int64(minted.Lifetime / time.Second),
-		Scope: strings.Join(granted, " "), RejectedScope: strings.Join(rejected, " "),
-	}, nil
+	return tokenReply(minted, granted, decision.Rejected), nil
+}
+
+// tokenReply is RFC 6749 section 5.1. It always names the scope, which may differ from the one that was asked for, and what
+// was asked for and not granted: an extension, which clients ignore that do not know it.
+func tokenReply(minted token.Token, granted []string, rejected []access.RejectedScope) reply {
+	scope := strings.Join(granted, " ")
+	answer := jsonobject.Begin(make([]byte, 0, len(minted.JWT)+len(scope)+128))
+	answer.Plain("access_token", func(text []byte) []byte { return append(text, minted.JWT...) })
+	answer.String("token_type", "Bearer")
+	answer.Int("expires_in", int64(minted.Lifetime/time.Second))
+	answer.String("scope", scope)
+	if len(rejected) > 0 {
+		names := make([]string, 0, len(rejected))
+		for _, scope := range rejected {
+			names = append(names, scope.Name)
+		}
+		answer.String("rejected_scope", strings.Join(names, " "))
+	}
+	return jsonReply(http.StatusOK, answer)
 }

@@ -2,6 +2,7 @@ package keyring_test
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -109,12 +110,35 @@ func TestARotationThatWouldPublishTooManyKeysWaits(t *testing.T) {
 
 func TestANameThatIsTakenIsLeftAlone(t *testing.T) {
 	k := newKeeper(t, v1alpha1.ES256)
-	k.taken = []keyring.Slot{{Algorithm: v1alpha1.ES256, Generation: 3}} // by what is no key
+	k.taken = []keyring.Slot{{Algorithm: v1alpha1.ES256, Generation: 3}, {Algorithm: v1alpha1.ES256, Generation: math.MaxInt}} // by what is no key
 	k.policy.Revision = "2"
 	k.pass(dwell + keyring.ObserveEvery)
 	k.want(v1alpha1.ES256, "Retired Active Announced")
 	if got := k.ring.Keys[2].Generation; got != 4 {
 		t.Errorf("generation %d", got)
+	}
+}
+
+func TestNoNameIsGivenToTwoKeys(t *testing.T) {
+	k := newKeeper(t, v1alpha1.ES256)
+	k.policy.Algorithms = []v1alpha1.SigningAlgorithm{v1alpha1.EdDSA}
+	k.pass(time.Hour + 4*dwell)
+	k.want(v1alpha1.ES256, "")
+	k.policy.Algorithms = []v1alpha1.SigningAlgorithm{v1alpha1.ES256}
+	k.step()
+	k.want(v1alpha1.ES256, "Announced")
+	for _, key := range k.ring.Keys {
+		if key.Algorithm == v1alpha1.ES256 && key.Generation != 3 {
+			t.Errorf("generation %d after two that are gone", key.Generation)
+		}
+	}
+	data, err := k.ring.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := keyring.ParseRing(data)
+	if err != nil || again.Youngest[v1alpha1.EdDSA] != 2 || again.Youngest[v1alpha1.ES256] != 3 {
+		t.Errorf("%v, %v", again.Youngest, err)
 	}
 }
 

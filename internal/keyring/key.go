@@ -73,6 +73,9 @@ func ParsePrivate(data []byte) (jose.JSONWebKey, error) {
 	if !key.Valid() || key.IsPublic() {
 		return jose.JSONWebKey{}, errors.New("not a valid private key")
 	}
+	if private, ok := key.Key.(*rsa.PrivateKey); ok {
+		private.Precompute() // otherwise every signature does it anew
+	}
 	return key, checkKey(key)
 }
 

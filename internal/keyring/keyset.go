@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"slices"
 
@@ -15,6 +16,7 @@ type KeySet struct {
 	keys    []Key
 	version string
 	jwks    []byte
+	digest  [sha256.Size]byte
 	public  map[string]jose.JSONWebKey // by kid
 	signers map[v1alpha1.SigningAlgorithm]jose.JSONWebKey
 }
@@ -53,11 +55,15 @@ func NewKeySet(ring Ring, private []jose.JSONWebKey, revoked ...string) (*KeySet
 	}
 	var err error
 	s.jwks, err = json.Marshal(document)
+	s.digest = sha256.Sum256(s.jwks)
 	return s, err
 }
 
 // JWKS is the public key set (RFC 7517), the same bytes for the same ring.
 func (s *KeySet) JWKS() []byte { return s.jwks }
+
+// Digest is the SHA-256 of JWKS.
+func (s *KeySet) Digest() [sha256.Size]byte { return s.digest }
 
 // Version of the ring that it was made from.
 func (s *KeySet) Version() string { return s.version }

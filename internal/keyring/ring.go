@@ -48,6 +48,8 @@ type Ring struct {
 	Keys []Key `json:"keys"`
 	// Revoked are keys that are never to come back, sorted.
 	Revoked []string `json:"revoked,omitempty"`
+	// Youngest generation that each algorithm has ever had: no name is given to two keys.
+	Youngest map[v1alpha1.SigningAlgorithm]int `json:"youngest,omitempty"`
 }
 
 // ParseRing reads what Marshal wrote. It fails when a key is private, or not the one that its kid names.
@@ -170,9 +172,15 @@ func newKey(slot Slot, key jose.JSONWebKey, state v1alpha1.SigningKeyState, now 
 	}
 }
 
-func (r Ring) clone() Ring { return Ring{Keys: slices.Clone(r.Keys), Revoked: slices.Clone(r.Revoked)} }
+func (r Ring) clone() Ring {
+	return Ring{Keys: slices.Clone(r.Keys), Revoked: slices.Clone(r.Revoked), Youngest: maps.Clone(r.Youngest)}
+}
 
 func (r *Ring) add(key Key) {
+	if r.Youngest == nil {
+		r.Youngest = map[v1alpha1.SigningAlgorithm]int{}
+	}
+	r.Youngest[key.Algorithm] = max(r.youngest(key.Algorithm), key.Generation)
 	r.Keys = append(r.Keys, key)
 	slices.SortFunc(r.Keys, func(a, b Key) int {
 		return cmp.Or(cmp.Compare(a.Algorithm, b.Algorithm), cmp.Compare(a.Generation, b.Generation))
@@ -189,9 +197,9 @@ func (r Ring) in(algorithm v1alpha1.SigningAlgorithm, state v1alpha1.SigningKeyS
 	return slices.IndexFunc(r.Keys, func(k Key) bool { return k.Algorithm == algorithm && k.State == state })
 }
 
-// youngest is the highest generation of an algorithm, 0 if it has no key.
+// youngest is the highest generation that an algorithm has had, 0 if it never had a key.
 func (r Ring) youngest(algorithm v1alpha1.SigningAlgorithm) int {
-	generation := 0
+	generation := r.Youngest[algorithm]
 	for _, key := range r.Keys {
 		if key.Algorithm == algorithm {
 			generation = max(generation, key.Generation)

@@ -337,14 +337,14 @@ func (s *step) next(algorithm v1alpha1.SigningAlgorithm, count int) []Slot {
 		}
 	}
 	slices.SortFunc(made, func(a, b Slot) int { return a.Generation - b.Generation })
-	for _, slot := range s.Taken {
-		if slot.Algorithm == algorithm {
-			youngest = max(youngest, slot.Generation)
-		}
+	if len(made) > 0 {
+		youngest = made[len(made)-1].Generation
 	}
 	for len(made) < count {
 		youngest++
-		made = append(made, Slot{Algorithm: algorithm, Generation: youngest})
+		if slot := (Slot{Algorithm: algorithm, Generation: youngest}); !slices.Contains(s.Taken, slot) {
+			made = append(made, slot)
+		}
 	}
 	return made[:count]
 }

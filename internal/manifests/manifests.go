@@ -51,6 +51,9 @@ const (
 	KeyIntrospection = "introspection_endpoint"
 )
 
+// AnnotationKeySeal of a signing key's Secret shows that this operator made the key.
+const AnnotationKeySeal = "m2m-operator.io/key-seal"
+
 // PepperName is the Secret with the pepper of an issuer's credentials.
 func PepperName(issuer string) string { return "m2m-" + issuer + "-pepper" }
 
@@ -99,8 +102,9 @@ func SlotOf(issuer, name string) (keyring.Slot, bool) {
 	}
 	n, err := strconv.Atoi(generation)
 	for _, a := range v1alpha1.SigningAlgorithms {
-		if err == nil && n > 0 && strings.EqualFold(string(a), algorithm) {
-			return keyring.Slot{Algorithm: a, Generation: n}, true
+		slot := keyring.Slot{Algorithm: a, Generation: n}
+		if err == nil && n > 0 && strings.EqualFold(string(a), algorithm) && KeyName(issuer, slot) == name {
+			return slot, true
 		}
 	}
 	return keyring.Slot{}, false
@@ -123,9 +127,10 @@ func IssuerSecret(issuer, namespace, name, content string, data map[string][]byt
 	}
 }
 
-// SigningKey is the immutable Secret of one private key.
-func SigningKey(issuer, namespace string, slot keyring.Slot, private []byte) *corev1.Secret {
+// SigningKey is the immutable Secret of one private key, with its seal.
+func SigningKey(issuer, namespace string, slot keyring.Slot, private []byte, seal string) *corev1.Secret {
 	secret := IssuerSecret(issuer, namespace, KeyName(issuer, slot), ContentSigningKey, map[string][]byte{KeyPrivateJWK: private})
+	secret.Annotations = map[string]string{AnnotationKeySeal: seal}
 	immutable := true
 	secret.Immutable = &immutable
 	return secret

@@ -38,7 +38,7 @@ func TestGolden(t *testing.T) {
 		"endpoint-system-roots":   manifests.ClientEndpoint(client, manifests.Endpoint{URL: "https://tokens.example.com/"}),
 		"verifier":                manifests.Verifier(api, endpoint),
 		"key-ring":                manifests.Ring("default", "m2m-system", []byte(`{"keys":[]}`), pepper),
-		"signing-key":             manifests.SigningKey("default", "m2m-system", slot, []byte("PRIVATE JWK")),
+		"signing-key":             manifests.SigningKey("default", "m2m-system", slot, []byte("PRIVATE JWK"), "SEAL"),
 		"pepper":                  manifests.IssuerSecret("default", "m2m-system", manifests.PepperName("default"), "pepper", map[string][]byte{manifests.KeyPepper: []byte("PEPPER")}),
 		"serving-certificate":     manifests.CertificateSecret("default", "m2m-system", "m2m-default-tls", "serving-certificate", pki.Pair{Certificate: []byte("CERT"), Key: []byte("KEY")}, []byte("AUTHORITY")),
 	} {
@@ -92,5 +92,30 @@ func TestServingNameIsTheOneOfTheSpec(t *testing.T) {
 	}
 	if manifests.CertificateSecret("default", "ns", "n", "c", pki.Pair{}, nil).Type != corev1.SecretTypeTLS {
 		t.Error("not a kubernetes.io/tls Secret")
+	}
+}
+
+func TestOneNameForEverySlot(t *testing.T) {
+	for name, want := range map[string]keyring.Slot{
+		"m2m-default-key-es256-1":                   {Algorithm: v1alpha1.ES256, Generation: 1},
+		"m2m-default-key-eddsa-12":                  {Algorithm: v1alpha1.EdDSA, Generation: 12},
+		"m2m-default-key-es256-01":                  {},
+		"m2m-default-key-es256-+1":                  {},
+		"m2m-default-key-ES256-1":                   {},
+		"m2m-default-key-es256-0":                   {},
+		"m2m-default-key-es256--1":                  {},
+		"m2m-default-key-es256-9223372036854775808": {},
+		"m2m-default-key-es256":                     {},
+		"m2m-default-key-hs256-1":                   {},
+		"m2m-other-key-es256-1":                     {},
+		"m2m-default-key-ring":                      {},
+	} {
+		slot, ok := manifests.SlotOf("default", name)
+		if slot != want || ok != (want != keyring.Slot{}) {
+			t.Errorf("%s: %v %t", name, slot, ok)
+		}
+		if ok && manifests.KeyName("default", slot) != name {
+			t.Errorf("%s is called %s", name, manifests.KeyName("default", slot))
+		}
 	}
 }

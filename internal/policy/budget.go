@@ -28,15 +28,21 @@ type Budget struct{ left uint64 }
 // NewBudget makes the budget of one request.
 func NewBudget() *Budget { return &Budget{left: maxRequestCost} }
 
+// NewBudgetOf makes the budget that so many requests have together.
+func NewBudgetOf(requests uint64) *Budget { return &Budget{left: times(requests, maxRequestCost)} }
+
 // spend takes a cost from the budget. The evaluation that exceeds it has no result.
 func (b *Budget) spend(cost uint64) error {
 	if cost > b.left {
 		b.left = 0
-		return fmt.Errorf("%w: all expressions of the request together cost too much", ErrCost)
+		return errSpent
 	}
 	b.left -= cost
 	return nil
 }
+
+// errSpent is what every evaluation comes to once the budget is spent: none is begun any more.
+var errSpent = fmt.Errorf("%w: all expressions of the request together cost too much", ErrCost)
 
 // trackers charge for what a function has to look at where CEL itself charges for the number of elements, whatever these
 // are. A comparison inside of a function is about eight times as fast as one that is written in an expression.

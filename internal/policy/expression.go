@@ -110,6 +110,9 @@ func (e *expression) evaluate(in *Input, budget *Budget) (value ref.Val, err err
 			value, err = nil, fmt.Errorf("%w: it cannot be evaluated", ErrEvaluation)
 		}
 	}()
+	if budget.left == 0 {
+		return nil, errSpent
+	}
 	value, details, err := e.program.Eval(activation{in})
 	cost := uint64(maxCost)
 	if actual := details.ActualCost(); actual != nil {

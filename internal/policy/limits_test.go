@@ -82,6 +82,10 @@ func TestBudget(t *testing.T) {
 	if holds, err := cheap.Holds(aNight(), budget); holds || err == nil {
 		t.Errorf("with a budget that is spent: %v %v", holds, err)
 	}
+	largest := theLargest()
+	if n := testing.AllocsPerRun(10, func() { _, _ = c.Holds(largest, budget) }); n > 10 {
+		t.Errorf("with a budget that is spent an evaluation is begun, which allocates %.0f times", n)
+	}
 }
 
 func BenchmarkCondition(b *testing.B) {

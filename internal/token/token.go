@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/m2m-operator/m2m-operator/internal/jsonobject"
 )
 
 const (
@@ -23,6 +25,9 @@ const (
 
 	// idSize is the size of a jti before encoding: 128 random bits are unique and cannot be guessed.
 	idSize = 16
+
+	// claimsSize is about what the names of the claims take, and those of them that are always as long.
+	claimsSize = 160
 )
 
 // ErrTooLarge says that the token would be larger than MaxSize. Fewer scopes make it smaller.
@@ -58,19 +63,6 @@ type Token struct {
 	Lifetime time.Duration
 }
 
-// claims in the order in which they are written. Times are NumericDates without a fraction (RFC 7519 section 2), the
-// audience is a string, which every verifier understands (RFC 7519 section 4.1.3).
-type claims struct {
-	Issuer   string `json:"iss"`
-	Subject  string `json:"sub"`
-	Audience string `json:"aud"`
-	Expiry   int64  `json:"exp"`
-	IssuedAt int64  `json:"iat"`
-	ID       string `json:"jti"`
-	ClientID string `json:"client_id"`
-	Scope    string `json:"scope"`
-}
-
 // Mint signs a token with a private key, which names its algorithm and kid. The token begins at now.
 func Mint(key jose.JSONWebKey, grant Grant, now time.Time, random io.Reader) (Token, error) {
 	// Without a type every JWT looks like an access token; without an end it never dies; without a scope it would be
@@ -83,23 +75,13 @@ func Mint(key jose.JSONWebKey, grant Grant, now time.Time, random io.Reader) (To
 	if err != nil {
 		return Token{}, fmt.Errorf("token id: %w", err)
 	}
-	issuedAt := now.Unix()
-	payload, err := encode(claims{
-		Issuer:   grant.Issuer,
-		Subject:  grant.ClientID,
-		Audience: grant.Audience,
-		Expiry:   issuedAt + int64(lifetime/time.Second),
-		IssuedAt: issuedAt,
-		ID:       id,
-		ClientID: grant.ClientID,
-		Scope:    strings.Join(grant.Scopes, " "),
-	}, grant.Claims)
+	payload, err := encode(grant, id, now.Unix(), lifetime)
 	if err != nil {
 		return Token{}, fmt.Errorf("claims: %w", err)
 	}
 	jwt, err := sign(key, payload)
 	if err != nil {
-		return Token{}, err
+		return Token{}, fmt.Errorf("sign: %w", err)
 	}
 	if len(jwt) > MaxSize {
 		return Token{}, ErrTooLarge
@@ -107,22 +89,33 @@ func Mint(key jose.JSONWebKey, grant Grant, now time.Time, random io.Reader) (To
 	return Token{JWT: jwt, ID: id, Lifetime: lifetime}, nil
 }
 
-// encode writes the claims and, after them and sorted, those that are added.
-func encode(own claims, added map[string]json.RawMessage) ([]byte, error) {
-	payload, err := json.Marshal(own)
-	if err != nil || len(added) == 0 {
-		return payload, err
+// encode writes the claims and, after them and sorted, those that are added. Times are NumericDates without a fraction
+// (RFC 7519 section 2), the audience is a string, which every verifier understands (RFC 7519 section 4.1.3).
+func encode(grant Grant, id string, issuedAt int64, lifetime time.Duration) ([]byte, error) {
+	scope := strings.Join(grant.Scopes, " ")
+	own := jsonobject.Begin(make([]byte, 0, claimsSize+len(grant.Issuer)+2*len(grant.ClientID)+len(grant.Audience)+len(scope)))
+	own.String("iss", grant.Issuer)
+	own.String("sub", grant.ClientID)
+	own.String("aud", grant.Audience)
+	own.Int("exp", issuedAt+int64(lifetime/time.Second))
+	own.Int("iat", issuedAt)
+	own.String("jti", id)
+	own.String("client_id", grant.ClientID)
+	own.String("scope", scope)
+	if len(grant.Claims) == 0 {
+		return own.End(), nil
 	}
 	for _, name := range Reserved {
-		if _, ok := added[name]; ok {
+		if _, ok := grant.Claims[name]; ok {
 			return nil, fmt.Errorf("%s is reserved", name)
 		}
 	}
-	more, err := json.Marshal(added)
+	added, err := json.Marshal(grant.Claims)
 	if err != nil {
 		return nil, err
 	}
-	return append(append(payload[:len(payload)-1], ','), more[1:]...), nil
+	own.Members(added)
+	return own.End(), nil
 }
 
 func newID(random io.Reader) (string, error) {
@@ -131,23 +124,4 @@ func newID(random io.Reader) (string, error) {
 		return "", err
 	}
 	return base64.RawURLEncoding.EncodeToString(id[:]), nil
-}
-
-// sign makes the JWS. Its header holds alg, kid and typ.
-func sign(key jose.JSONWebKey, payload []byte) (string, error) {
-	// A public key, a kid that is missing, or a shared secret in a key's place would each make a token that is worth
-	// nothing, or worse.
-	if _, symmetric := key.Key.([]byte); symmetric || key.IsPublic() || key.KeyID == "" {
-		return "", errors.New("sign: the key must be private and have a kid")
-	}
-	algorithm := jose.SignatureAlgorithm(key.Algorithm)
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: key}, (&jose.SignerOptions{}).WithType(Type))
-	if err != nil {
-		return "", fmt.Errorf("sign: %w", err)
-	}
-	signature, err := signer.Sign(payload)
-	if err != nil {
-		return "", fmt.Errorf("sign: %w", err)
-	}
-	return signature.CompactSerialize()
 }

@@ -119,6 +119,65 @@ func TestMintEveryAlgorithm(t *testing.T) {
 	}
 }
 
+// TestES256SignatureIsOfFixedWidth: each of its two numbers has 32 bytes (RFC 7518 section 3.4), also the one in 128 that
+// would do with fewer.
+func TestES256SignatureIsOfFixedWidth(t *testing.T) {
+	key, err := keyring.Generate(v1alpha1.ES256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for short := 0; short < 2; {
+		minted, err := Mint(key, courses(), now, zeros())
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed, err := jose.ParseSignedCompact(minted.JWT, []jose.SignatureAlgorithm{jose.ES256})
+		if err != nil {
+			t.Fatal(err)
+		}
+		signature := signed.Signatures[0].Signature
+		if _, err := signed.Verify(key.Public()); err != nil || len(signature) != 64 {
+			t.Fatalf("%d bytes: %v", len(signature), err)
+		}
+		if signature[0] == 0 || signature[32] == 0 {
+			short++
+		}
+	}
+}
+
+// TestMintAsGoJoseWould: what is signed is, byte by byte, what go-jose would have signed.
+func TestMintAsGoJoseWould(t *testing.T) {
+	key := fixedKey(t)
+	for _, name := range []string{"plain", "with \"quotes\" and \\", "<&>", "é", "\xff"} {
+		grant := courses()
+		grant.ClientID, grant.Scopes = name, []string{name}
+		grant.Claims = map[string]json.RawMessage{"team": json.RawMessage(`{"a":[1,"b"]}`), "kind": json.RawMessage(`"x"`)}
+		minted, err := Mint(key, grant, now, zeros())
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed, err := jose.ParseSignedCompact(minted.JWT, []jose.SignatureAlgorithm{jose.EdDSA})
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: key}, (&jose.SignerOptions{}).WithType(Type))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := signer.Sign(signed.UnsafePayloadWithoutVerification())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := again.CompactSerialize(); err != nil || text != minted.JWT {
+			t.Errorf("%q: %s, by go-jose %s, %v", name, minted.JWT, text, err)
+		}
+		var payload map[string]any
+		if err := json.Unmarshal(signed.UnsafePayloadWithoutVerification(), &payload); err != nil || payload["kind"] != "x" || len(payload) != 10 {
+			t.Errorf("%q: %v, %v", name, payload, err)
+		}
+	}
+}
+
 func TestMintRefuses(t *testing.T) {
 	private := fixedKey(t)
 	nameless := private

@@ -101,6 +101,18 @@ func decode(compact string) (header []byte, ok bool) {
 	return header, true
 }
 
+// claims that Mint writes.
+type claims struct {
+	Issuer   string `json:"iss"`
+	Subject  string `json:"sub"`
+	Audience string `json:"aud"`
+	Expiry   int64  `json:"exp"`
+	IssuedAt int64  `json:"iat"`
+	ID       string `json:"jti"`
+	ClientID string `json:"client_id"`
+	Scope    string `json:"scope"`
+}
+
 // parseClaims reads the claims that Mint writes, each of its type; there may be others.
 func parseClaims(payload []byte) (Verified, bool) {
 	var c claims

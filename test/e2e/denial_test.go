@@ -165,6 +165,7 @@ func testDenial(t *testing.T) {
 	for what, took := range slowest {
 		say("without a manager, %s: counts everywhere within %s", what, took.Round(time.Millisecond))
 	}
+	c.revoke(t, "without a manager, signing key revoked", signingKey(t, v1alpha1.KeyActive))
 }
 
 func scaleManagers(t *testing.T, replicas int32) {

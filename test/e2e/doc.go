@@ -1,5 +1,5 @@
 // Package e2e has no code, only tests (build tag e2e): the product in real pods on a real cluster, as its users run it.
-// `make e2e` runs them.
+// `make e2e` runs them, in some eleven minutes. For six of these Rotation waits until a new signing key may sign.
 //
 // They bring up the cluster of hack/cluster, and take it down unless KEEP=1. With E2E_USE_CURRENT_CLUSTER=1 they use the
 // cluster of $KUBECONFIG instead and install, upgrade and uninstall the operator there, so it must be one for that. It

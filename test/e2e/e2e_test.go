@@ -19,6 +19,7 @@ func TestE2E(t *testing.T) {
 		{"Recreation", testRecreation},
 		{"Rights", testRights},
 		{"Courses", testCourses},
+		{"Rotation", testRotation},
 		{"Disruption", testDisruption},
 		{"Upgrade", testUpgrade},
 		{"Uninstall", testUninstall},

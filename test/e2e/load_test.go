@@ -52,6 +52,9 @@ func createLoader(t *testing.T, name string, args ...string) {
 type summary struct {
 	NewConnections, KeepAlive1, KeepAlive2, Failures, SlowestMillis int
 	Authorities                                                     []string
+	Secret                                                          string         // its fingerprint
+	Signed, Refused                                                 map[string]int // by kid: tokens, and refusals by verifiers
+	Fetched, Checked                                                int            // JWKS, of which all tokens were verified by the latter
 }
 
 func (s summary) String() string {
@@ -64,9 +67,9 @@ type load struct{ begin time.Time }
 
 const loaderPod = "loader"
 
-func startLoad(t *testing.T) *load {
+func startLoad(t *testing.T, args ...string) *load {
 	t.Helper()
-	createLoader(t, loaderPod)
+	createLoader(t, loaderPod, args...)
 	await(t, time.Minute, "the loader", func(ctx context.Context) string {
 		pod := &corev1.Pod{}
 		if err := kube.Get(ctx, client.ObjectKey{Namespace: "e2e", Name: loaderPod}, pod); err != nil {

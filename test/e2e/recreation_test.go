@@ -78,13 +78,21 @@ func testRecreation(t *testing.T) {
 // token of the caller.
 func (c *caller) token(t *testing.T, at *http.Client) string {
 	t.Helper()
-	config := clientcredentials.Config{ClientID: c.id, ClientSecret: c.secret, TokenURL: "https://" + host + "/oauth2/token", AuthStyle: oauth2.AuthStyleInHeader}
-	config.EndpointParams = map[string][]string{"audience": {"https://loader.example.com"}}
-	token, err := config.Token(context.WithValue(t.Context(), oauth2.HTTPClient, at))
+	token, err := c.newToken(t.Context(), at)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return token.AccessToken
+	return token
+}
+
+func (c *caller) newToken(ctx context.Context, at *http.Client) (string, error) {
+	config := clientcredentials.Config{ClientID: c.id, ClientSecret: c.secret, TokenURL: "https://" + host + "/oauth2/token", AuthStyle: oauth2.AuthStyleInHeader}
+	config.EndpointParams = map[string][]string{"audience": {"https://loader.example.com"}}
+	token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, at))
+	if err != nil {
+		return "", err
+	}
+	return token.AccessToken, nil
 }
 
 // material is what the default TokenIssuer has in Secrets and ConfigMaps, by kind and name, and which object it is.

@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -53,14 +54,15 @@ func clock() time.Time { return time.Now().Add(time.Duration(clockAhead.Load()))
 // manager is a running one.
 type manager struct {
 	*trap
+	asks asks
 	stop func() error
 }
 
 // startManager runs a manager until the test ends or it is stopped.
 func startManager(t testing.TB) *manager {
 	t.Helper()
-	m := &manager{trap: newTrap()}
-	stop, err := world.StartManager(suite.ManagerOptions{Now: clock, Wrap: m.wrap})
+	m := &manager{trap: &trap{}}
+	stop, err := world.StartManager(suite.ManagerOptions{Now: clock, Elapsed: elapsed, Dial: m.asks.dial, Wrap: func(next http.RoundTripper) http.RoundTripper { return m.wrap(m.asks.wrap(next)) }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,13 +8,18 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/access"
 	"github.com/m2m-operator/m2m-operator/internal/feed"
 	"github.com/m2m-operator/m2m-operator/internal/issuer"
@@ -25,28 +30,7 @@ import (
 // it is back again every kind is heard of.
 func TestStalenessOfTheWatchDuringAnOutage(t *testing.T) {
 	ensureIssuer(t)
-	restConfig, err := world.Plane.ServiceAccountConfig(ctx, suite.InstallNamespace, "m2m-issuer")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := url.Parse(restConfig.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	link := newLink(t, server.Host)
-	restConfig.Host = "https://" + link.listener.Addr().String()
-
-	running, stop := context.WithCancel(ctx)
-	defer stop()
-	state := issuer.NewState(issuerName, access.NewIndex(suite.InstallNamespace))
-	log := slog.New(slog.NewJSONHandler(world.Log, nil))
-	public, _ := net.Listen("tcp", "127.0.0.1:0")
-	ops, _ := net.Listen("tcp", "127.0.0.1:0")
-	go issuer.New(state, issuer.Options{Now: time.Now, Random: rand.Reader, Logger: log, Audit: world.Audit}).Serve(running, public, ops)
-	go feed.Run(running, restConfig, feed.Options{Namespace: suite.InstallNamespace, TokenIssuer: issuerName, Logger: log}, state)
-	i := &suite.Issuer{OpsAddress: ops.Addr().String()}
-	suite.Eventually(t, func() string { return notReady(i) })
-
+	i, link := startBehindLink(t, time.Now)
 	link.cut()
 	first := gauges(t, i, "m2m_issuer_watch_")
 	if len(first) != 8 {
@@ -72,6 +56,101 @@ func TestStalenessOfTheWatchDuringAnOutage(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// TestMaxStaleness: beyond the bound no token is issued and none is called good, while keys are served and readiness
+// stays, without which the Service would lead nowhere. When the API server is heard again it goes on.
+func TestMaxStaleness(t *testing.T) {
+	ensureIssuer(t)
+	const identifier = "https://bounded.example.com"
+	newAPI(t, "courses", "bounded", identifier, "read")
+	create(t, grantOf("courses", "bounded", "bounded", "jobs", "bounded", "read"))
+	id, secret := newCaller(t, "jobs", "bounded", nil)
+	var ahead atomic.Int64
+	i, link := startBehindLink(t, func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) })
+	bound := func(d *metav1.Duration) {
+		tokenIssuer := get(t, &v1alpha1.TokenIssuer{}, "", issuerName)
+		tokenIssuer.Spec.MaxStaleness = d
+		update(t, tokenIssuer)
+	}
+	bound(&metav1.Duration{Duration: 2 * time.Minute})
+	defer bound(nil)
+	awaitVerdict(t, "granted", id, secret, "audience", identifier)
+	ahead.Store(int64(time.Hour))
+	suite.Eventually(t, func() string { // the bound is known, be the issuer as new as it is
+		if a := ask(t, i, id, secret, "audience", identifier); a.status != http.StatusServiceUnavailable {
+			return a.body
+		}
+		return ""
+	})
+	ahead.Store(0)
+	issued := ask(t, i, id, secret, "audience", identifier)
+	if issued.status != http.StatusOK {
+		t.Fatalf("within the bound: %d %s", issued.status, issued.body)
+	}
+	link.cut()
+	ahead.Store(int64(3 * time.Minute))
+	a := ask(t, i, id, secret, "audience", identifier)
+	if a.status != http.StatusServiceUnavailable || a.verdict() != "temporarily_unavailable" || a.header.Get("Retry-After") == "" {
+		t.Errorf("beyond the bound: %d %v %s", a.status, a.header, a.body)
+	}
+	introspection := httptest.NewRequest(http.MethodPost, "https://"+i.Address+"/machines/oauth2/introspect", strings.NewReader("token="+issued.token(t).AccessToken))
+	introspection.RequestURI = ""
+	introspection.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	introspection.SetBasicAuth(id, secret)
+	if a := do(t, i, introspection); a.status != http.StatusServiceUnavailable || a.verdict() != "temporarily_unavailable" {
+		t.Errorf("introspection beyond the bound: %d %s", a.status, a.body)
+	}
+	for _, path := range []string{"/machines/oauth2/jwks", "/machines/.well-known/openid-configuration", "/readyz"} {
+		request, _ := http.NewRequest(http.MethodGet, "https://"+i.Address+path, nil)
+		if a := do(t, i, request); a.status != http.StatusOK {
+			t.Errorf("%s beyond the bound: %d %s", path, a.status, a.body)
+		}
+	}
+	if problem := notReady(i); problem != "" {
+		t.Errorf("beyond the bound: %s", problem)
+	}
+	if refusing := gauges(t, i, "m2m_issuer_too_stale")["m2m_issuer_too_stale"]; refusing != 1 {
+		t.Errorf("the metric is %v", refusing)
+	}
+	if refused := gauges(t, i, "m2m_issuer_failures_total")[`m2m_issuer_failures_total{error="temporarily_unavailable",reason="TooStale"}`]; refused < 2 {
+		t.Errorf("%v refusals are counted", refused)
+	}
+	if !strings.Contains(world.Audit.String(), `"outcome":"temporarily_unavailable","reason":"TooStale"`) {
+		t.Error("the audit log does not say why")
+	}
+	ahead.Store(0)
+	link.mend()
+	if a := ask(t, i, id, secret, "audience", identifier); a.status != http.StatusOK {
+		t.Errorf("within the bound again: %d %s", a.status, a.body)
+	}
+}
+
+// startBehindLink runs an issuer that reaches the API server over a link, until the test ends.
+func startBehindLink(t *testing.T, now func() time.Time) (*suite.Issuer, *link) {
+	t.Helper()
+	restConfig, err := world.Plane.ServiceAccountConfig(ctx, suite.InstallNamespace, "m2m-issuer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := url.Parse(restConfig.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := newLink(t, server.Host)
+	restConfig.Host = "https://" + link.listener.Addr().String()
+
+	running, stop := context.WithCancel(ctx)
+	t.Cleanup(stop)
+	state := issuer.NewState(issuerName, access.NewIndex(suite.InstallNamespace))
+	log := slog.New(slog.NewJSONHandler(world.Log, nil))
+	public, _ := net.Listen("tcp", "127.0.0.1:0")
+	ops, _ := net.Listen("tcp", "127.0.0.1:0")
+	go issuer.New(state, issuer.Options{Now: now, Random: rand.Reader, Logger: log, Audit: world.Audit}).Serve(running, public, ops)
+	go feed.Run(running, restConfig, feed.Options{Namespace: suite.InstallNamespace, TokenIssuer: issuerName, Logger: log}, state)
+	i := &suite.Issuer{Address: public.Addr().String(), OpsAddress: ops.Addr().String()}
+	suite.Eventually(t, func() string { return notReady(i) })
+	return i, link
 }
 
 // gauges scrapes the metrics whose names begin so.

@@ -42,10 +42,10 @@ func (i *issuer) curl(t *testing.T, arguments ...string) outcome {
 }
 
 // serve runs an API until the test ends, and returns its URL. The script prints the port.
-func (i *issuer) serve(t *testing.T, script string) string {
+func (i *issuer) serve(t *testing.T, script string, environment ...string) string {
 	t.Helper()
 	command := i.command(t, nil, "node", script)
-	command.Env = append(command.Env, "PORT=0")
+	command.Env = append(append(command.Env, "PORT=0"), environment...)
 	stdout, err := command.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

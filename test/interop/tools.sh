@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints a directory with what the interop tests run: bin/node, bin/python3 and node_modules. Progress goes to stderr.
+# Prints a directory with what the interop tests run: bin/node, bin/python3, bin/chromium and node_modules. Progress goes to stderr.
 #
 # Missing commands and Python modules are installed with apt-get, as root on Debian; elsewhere the script says what to
 # install. The JavaScript packages are those of node/package-lock.json, checked against its hashes, and so is Node.js
@@ -25,8 +25,9 @@ python() {
 # missing_packages: the Debian packages of what is not installed.
 missing_packages() {
   local command need=()
-  for command in curl jq npm; do command -v "$command" >/dev/null || need+=("$command"); done
+  for command in curl jq npm chromium; do command -v "$command" >/dev/null || need+=("$command"); done
   [ -n "$(python)" ] || need+=(python3-authlib python3-requests-oauthlib)
+  command -v nginx >/dev/null && [ -e /usr/share/nginx/modules-available/mod-http-js.conf ] || need+=(nginx libnginx-mod-http-js)
   echo "${need[*]}"
 }
 
@@ -39,7 +40,8 @@ install_packages() {
     exit 1
   fi
   say "installing with apt-get: ${need[*]}"
-  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${need[@]}"; } \
+  # At runlevel 1 no service is started that a package brings.
+  { apt-get update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${need[@]}"; } \
     >"$cache.log" 2>&1 </dev/null || { say "apt-get could not install ${need[*]}:"; tail -n 20 "$cache.log" >&2; exit 1; }
 }
 
@@ -62,6 +64,7 @@ exec 9>"$cache/.lock" # who comes second waits, and finds everything installed
 ! command -v flock >/dev/null || flock 9
 install_packages
 ln -sfn "$(python)" "$cache/bin/python3"
+ln -sfn "$(command -v chromium)" "$cache/bin/chromium"
 if [ ! -e "$cache/complete" ]; then
   say "installing the JavaScript packages of test/interop/node (some seconds, once)"
   packages .

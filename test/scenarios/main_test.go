@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/hack/controlplane"
 	"github.com/m2m-operator/m2m-operator/test/suite"
 )
 
@@ -20,13 +22,23 @@ var (
 	ctx    = context.Background()
 	world  *suite.Suite
 	server *suite.Issuer
+	// authentication is the file of kube-apiserver's --authentication-config.
+	authentication string
 )
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
-	var err error
-	if world, err = suite.Start(ctx); err != nil {
+	directory, err := os.MkdirTemp("", "scenarios-")
+	if err == nil {
+		defer os.RemoveAll(directory)
+		authentication = filepath.Join(directory, "authentication.yaml")
+		err = os.WriteFile(authentication, []byte("apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\n"), 0o600)
+	}
+	if err == nil {
+		world, err = suite.StartWith(ctx, controlplane.Options{APIServerArgs: map[string]string{"authentication-config": authentication}})
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

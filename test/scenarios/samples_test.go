@@ -34,6 +34,7 @@ var samples = []sample{
 	{folder: "gift-deliveries", story: giftDeliveries},
 	{folder: "hooks", story: hooks},
 	{folder: "iot-fleet", story: iotFleet},
+	{folder: "management-api", story: managementAPI},
 	{folder: "no-secret", needs: []string{"course-management"}, story: noSecret},
 }
 

@@ -50,8 +50,11 @@ type Suite struct {
 }
 
 // Start brings up the control plane.
-func Start(ctx context.Context) (*Suite, error) {
-	plane, err := controlplane.Start(ctx, controlplane.Options{})
+func Start(ctx context.Context) (*Suite, error) { return StartWith(ctx, controlplane.Options{}) }
+
+// StartWith brings up a control plane with options of its own.
+func StartWith(ctx context.Context, options controlplane.Options) (*Suite, error) {
+	plane, err := controlplane.Start(ctx, options)
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +102,10 @@ type ManagerOptions struct {
 	Wrap func(http.RoundTripper) http.RoundTripper
 	// Image that issuers are deployed from. Default: none are.
 	Image string
+	// Timeout of one reconcile. Default: the controllers'.
+	Timeout time.Duration
+	// Resync is how often everything is looked at although nothing happens. Default: controller-runtime's, 10 hours.
+	Resync time.Duration
 	// RotationsPerMinute of client secrets. Default: more than any test needs.
 	RotationsPerMinute int
 }
@@ -122,8 +129,12 @@ func (s *Suite) StartManager(o ManagerOptions) (stop func() error, err error) {
 		o.Now = time.Now
 	}
 	several := true // one after the other, or beside each other, in one process
+	caches := controllers.CacheOptions(InstallNamespace)
+	if o.Resync > 0 {
+		caches.SyncPeriod = &o.Resync
+	}
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
-		Scheme: feed.NewScheme(), Cache: controllers.CacheOptions(InstallNamespace),
+		Scheme: feed.NewScheme(), Cache: caches,
 		Controller: config.Controller{MaxConcurrentReconciles: 4, SkipNameValidation: &several},
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 	})
@@ -131,7 +142,7 @@ func (s *Suite) StartManager(o ManagerOptions) (stop func() error, err error) {
 		return nil, err
 	}
 	if err := controllers.Add(ctx, mgr, controllers.Options{
-		Namespace: InstallNamespace, Image: o.Image, Now: o.Now, Elapsed: o.Elapsed, Dial: o.Dial, Random: rand.Reader, RotationsPerMinute: cmp.Or(o.RotationsPerMinute, 60_000),
+		Namespace: InstallNamespace, Image: o.Image, Now: o.Now, Elapsed: o.Elapsed, Dial: o.Dial, Random: rand.Reader, Timeout: o.Timeout, RotationsPerMinute: cmp.Or(o.RotationsPerMinute, 60_000),
 	}); err != nil {
 		return nil, err
 	}

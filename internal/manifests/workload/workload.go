@@ -34,6 +34,20 @@ const (
 	graceSeconds = 30
 
 	tokenPath = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+	// snapshotPath is where an issuer keeps what it needs when its container restarts while the API server is away, and
+	// keyPath where the pepper is that it is encrypted under.
+	snapshotPath = "/var/run/m2m/snapshot"
+	keyPath      = "/var/run/m2m/key"
+)
+
+// snapshotSize bounds what a snapshot takes of the container's memory; 50,000 clients need less.
+var snapshotSize = resource.MustParse("256Mi")
+
+const (
+	volumeAccess   = "kube-api-access"
+	volumeSnapshot = "snapshot"
+	volumeKey      = "snapshot-key"
 )
 
 // Issuer is what the workload of a TokenIssuer is made of.
@@ -145,7 +159,7 @@ func (i Issuer) pod(spec v1alpha1.TokenIssuerDeployment) (*corev1ac.PodSpecApply
 			WithRunAsNonRoot(true).WithRunAsUser(user).WithRunAsGroup(user).WithFSGroup(user).
 			WithSeccompProfile(corev1ac.SeccompProfile().WithType(corev1.SeccompProfileTypeRuntimeDefault))).
 		WithContainers(container).
-		WithVolumes(accessVolume()).
+		WithVolumes(accessVolume(), snapshotVolume(), i.keyVolume()).
 		WithNodeSelector(spec.NodeSelector)
 	if spec.PriorityClassName != "" {
 		pod.WithPriorityClassName(spec.PriorityClassName)
@@ -181,7 +195,8 @@ func (i Issuer) container(spec v1alpha1.TokenIssuerDeployment) (*corev1ac.Contai
 		WithImage(i.Image).
 		WithCommand("/m2m-issuer").
 		WithArgs("--token-issuer="+i.Name, "--namespace="+i.Namespace, fmt.Sprintf("--listen=:%d", portHTTPS),
-			fmt.Sprintf("--ops-listen=:%d", portOps), fmt.Sprintf("--drain-delay=%ds", drainSeconds)).
+			fmt.Sprintf("--ops-listen=:%d", portOps), fmt.Sprintf("--drain-delay=%ds", drainSeconds),
+			"--snapshot-dir="+snapshotPath, "--snapshot-key-file="+keyPath+"/"+manifests.KeyPepper).
 		WithPorts(
 			corev1ac.ContainerPort().WithName("https").WithContainerPort(portHTTPS).WithProtocol(corev1.ProtocolTCP),
 			corev1ac.ContainerPort().WithName("ops").WithContainerPort(portOps).WithProtocol(corev1.ProtocolTCP)).
@@ -190,7 +205,10 @@ func (i Issuer) container(spec v1alpha1.TokenIssuerDeployment) (*corev1ac.Contai
 		WithSecurityContext(corev1ac.SecurityContext().
 			WithAllowPrivilegeEscalation(false).WithReadOnlyRootFilesystem(true).
 			WithCapabilities(corev1ac.Capabilities().WithDrop("ALL"))).
-		WithVolumeMounts(corev1ac.VolumeMount().WithName("kube-api-access").WithMountPath(tokenPath).WithReadOnly(true))
+		WithVolumeMounts(
+			corev1ac.VolumeMount().WithName(volumeAccess).WithMountPath(tokenPath).WithReadOnly(true),
+			corev1ac.VolumeMount().WithName(volumeSnapshot).WithMountPath(snapshotPath),
+			corev1ac.VolumeMount().WithName(volumeKey).WithMountPath(keyPath).WithReadOnly(true))
 	return container, convert("resources", spec.Resources, &container.Resources)
 }
 
@@ -201,12 +219,26 @@ func probe(path string, period int32) *corev1ac.ProbeApplyConfiguration {
 
 // accessVolume is what the automatic mount would hold: a token for the API server alone, and its authority.
 func accessVolume() *corev1ac.VolumeApplyConfiguration {
-	return corev1ac.Volume().WithName("kube-api-access").WithProjected(corev1ac.ProjectedVolumeSource().WithSources(
+	return corev1ac.Volume().WithName(volumeAccess).WithProjected(corev1ac.ProjectedVolumeSource().WithSources(
 		corev1ac.VolumeProjection().WithServiceAccountToken(
 			corev1ac.ServiceAccountTokenProjection().WithPath("token").WithExpirationSeconds(3600)),
 		corev1ac.VolumeProjection().WithConfigMap(corev1ac.ConfigMapProjection().WithName("kube-root-ca.crt").
 			WithItems(corev1ac.KeyToPath().WithKey("ca.crt").WithPath("ca.crt"))),
 	))
+}
+
+// snapshotVolume is in memory: it holds keys and verifiers, if encrypted, which belong on no disk, and it lives and ends
+// with the pod.
+func snapshotVolume() *corev1ac.VolumeApplyConfiguration {
+	return corev1ac.Volume().WithName(volumeSnapshot).WithEmptyDir(corev1ac.EmptyDirVolumeSource().
+		WithMedium(corev1.StorageMediumMemory).WithSizeLimit(snapshotSize))
+}
+
+// keyVolume holds the pepper. It is optional, for the pod may be there first: then it comes later.
+func (i Issuer) keyVolume() *corev1ac.VolumeApplyConfiguration {
+	return corev1ac.Volume().WithName(volumeKey).WithSecret(corev1ac.SecretVolumeSource().
+		WithSecretName(manifests.PepperName(i.Name)).WithOptional(true).WithDefaultMode(0o440).
+		WithItems(corev1ac.KeyToPath().WithKey(manifests.KeyPepper).WithPath(manifests.KeyPepper)))
 }
 
 // convert copies what the user wrote in Kubernetes' own types into an ApplyConfiguration.

@@ -1,6 +1,6 @@
 // Command loader asks for tokens all the time and verifies each, for the end-to-end tests: with a new connection for
-// each request, and over connections that stay, with HTTP/1.1 and HTTP/2. It prints a line of JSON for each failure,
-// and every half second one that sums up.
+// each request, and over connections that stay, with HTTP/1.1 and HTTP/2. It uses what its files hold at each request. It
+// prints a line of JSON for each failure, and every half second one that sums up.
 package main
 
 import (
@@ -33,18 +33,22 @@ import (
 
 const (
 	timeout   = 5 * time.Second
-	pause     = 20 * time.Millisecond
 	forgetful = 5 * time.Second // how often the keys are fetched again
 )
 
 func main() {
 	directory := flag.String("credentials-dir", "/etc/loader/credentials", "the mounted Secret of an M2MClient")
 	audience := flag.String("audience", "https://loader.example.com", "identifier of the ApiResource to ask for")
+	pause := flag.Duration("pause", 20*time.Millisecond, "of each of four workers between two requests")
+	patient := flag.Bool("patient", false, "verify every token for ever, by every JWKS that may still be kept")
 	once := flag.Bool("once", false, "ask for one token, print what it says, and exit")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	l := &loader{directory: *directory, audience: *audience}
+	l := &loader{directory: *directory, audience: *audience, pause: *pause}
+	if *patient {
+		l.archive = &archive{signed: map[string]int{}, refused: map[string]int{}}
+	}
 	if *once {
 		claims, err := l.newWorker(false, false).ask(ctx)
 		if err != nil {
@@ -59,6 +63,8 @@ func main() {
 
 type loader struct {
 	directory, audience     string
+	pause                   time.Duration
+	archive                 *archive // nil unless verifiers are patient
 	fresh, kept1, kept2     atomic.Int64
 	ports                   atomic.Int64
 	failures, slowestMillis atomic.Int64
@@ -66,6 +72,9 @@ type loader struct {
 
 func (l *loader) run(ctx context.Context) {
 	var workers sync.WaitGroup
+	if l.archive != nil {
+		workers.Go(func() { l.keepSets(ctx) })
+	}
 	for _, w := range []struct {
 		count       *atomic.Int64
 		keep, http2 bool
@@ -85,10 +94,15 @@ func (l *loader) run(ctx context.Context) {
 }
 
 func (l *loader) sumUp() {
-	printLine(map[string]any{
+	line := map[string]any{
 		"newConnections": l.fresh.Load(), "keepAlive1": l.kept1.Load(), "keepAlive2": l.kept2.Load(),
 		"failures": l.failures.Load(), "slowestMillis": l.slowestMillis.Load(), "authorities": l.authorities(),
-	})
+		"secret": l.secret(),
+	}
+	if l.archive != nil {
+		l.archive.sumUp(line)
+	}
+	printLine(line)
 }
 
 func printLine(line any) {
@@ -106,15 +120,19 @@ func (l *loader) work(ctx context.Context, w *worker, count *atomic.Int64) {
 		_, err := w.ask(context.WithoutCancel(ctx))
 		took := time.Since(started)
 		if err != nil {
-			l.failures.Add(1)
-			printLine(map[string]any{"failure": err.Error(), "keepAlive": w.keep, "http2": w.http2, "started": started, "tookMillis": took.Milliseconds()})
+			l.fail(map[string]any{"failure": err.Error(), "keepAlive": w.keep, "http2": w.http2, "started": started, "tookMillis": took.Milliseconds()})
 		}
 		count.Add(1)
 		for slowest := l.slowestMillis.Load(); took.Milliseconds() > slowest && !l.slowestMillis.CompareAndSwap(slowest, took.Milliseconds()); {
 			slowest = l.slowestMillis.Load()
 		}
-		time.Sleep(pause)
+		time.Sleep(l.pause)
 	}
+}
+
+func (l *loader) fail(line map[string]any) {
+	l.failures.Add(1)
+	printLine(line)
 }
 
 func (l *loader) file(name string) (string, error) {
@@ -134,6 +152,13 @@ func (l *loader) authorities() []string {
 		sum := sha256.Sum256(block.Bytes)
 		prints = append(prints, hex.EncodeToString(sum[:]))
 	}
+}
+
+// secret is the fingerprint of the mounted client_secret.
+func (l *loader) secret() string {
+	text, _ := l.file("client_secret")
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
 }
 
 type worker struct {
@@ -184,33 +209,50 @@ func (l *loader) dialer() *net.Dialer {
 	return &net.Dialer{LocalAddr: &net.TCPAddr{Port: first + int(l.ports.Add(1)%count)}}
 }
 
-// ask gets a token, verifies it and returns its claims.
-func (w *worker) ask(ctx context.Context) (json.RawMessage, error) {
-	files := map[string]string{}
-	for _, name := range []string{"client_id", "client_secret", "token_endpoint", "issuer"} {
-		text, err := w.file(name)
-		if err != nil {
-			return nil, err
+// mounted is what the files say now.
+type mounted struct{ clientID, clientSecret, tokenEndpoint, issuer string }
+
+func (m mounted) jwksURI() string { return strings.TrimSuffix(m.tokenEndpoint, "/token") + "/jwks" }
+
+func (l *loader) mounted() (m mounted, err error) {
+	for name, text := range map[string]*string{
+		"client_id": &m.clientID, "client_secret": &m.clientSecret, "token_endpoint": &m.tokenEndpoint, "issuer": &m.issuer,
+	} {
+		if *text, err = l.file(name); err != nil {
+			return m, err
 		}
-		files[name] = text
+	}
+	return m, nil
+}
+
+func (l *loader) verifier(issuer string, keys oidc.KeySet) *oidc.IDTokenVerifier {
+	return oidc.NewVerifier(issuer, keys, &oidc.Config{
+		ClientID: l.audience, SupportedSigningAlgs: []string{oidc.ES256, oidc.RS256, oidc.PS256, oidc.EdDSA},
+	})
+}
+
+// ask gets a token, verifies it and returns its claims. If verifiers are patient it is verified from now on, and not here.
+func (w *worker) ask(ctx context.Context) (json.RawMessage, error) {
+	m, err := w.mounted()
+	if err != nil {
+		return nil, err
 	}
 	config := clientcredentials.Config{
-		ClientID: files["client_id"], ClientSecret: files["client_secret"], TokenURL: files["token_endpoint"],
+		ClientID: m.clientID, ClientSecret: m.clientSecret, TokenURL: m.tokenEndpoint,
 		AuthStyle: oauth2.AuthStyleInHeader, EndpointParams: url.Values{"audience": {w.audience}},
 	}
 	token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, w.tokens))
 	if err != nil {
 		return nil, fmt.Errorf("token request: %w", err)
 	}
+	if w.archive != nil {
+		return nil, w.archive.add(ctx, token.AccessToken)
+	}
 	if time.Since(w.keySetSince) > forgetful {
-		jwks := strings.TrimSuffix(files["token_endpoint"], "/token") + "/jwks"
-		w.keySet = oidc.NewRemoteKeySet(oidc.ClientContext(context.WithoutCancel(ctx), w.keys), jwks)
+		w.keySet = oidc.NewRemoteKeySet(oidc.ClientContext(context.WithoutCancel(ctx), w.keys), m.jwksURI())
 		w.keySetSince = time.Now()
 	}
-	verifier := oidc.NewVerifier(files["issuer"], w.keySet, &oidc.Config{
-		ClientID: w.audience, SupportedSigningAlgs: []string{oidc.ES256, oidc.RS256, oidc.PS256, oidc.EdDSA},
-	})
-	verified, err := verifier.Verify(ctx, token.AccessToken)
+	verified, err := w.verifier(m.issuer, w.keySet).Verify(ctx, token.AccessToken)
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}

@@ -1,0 +1,23 @@
+{{- define "m2m-operator.image" -}}
+{{- $tag := .Values.image.tag | default .Chart.AppVersion -}}
+{{- with .Values.image.digest -}}
+{{ $.Values.image.repository }}@{{ . }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ $tag }}
+{{- end -}}
+{{- end -}}
+
+{{- /* An object from files/, in the install namespace and with the labels of the values. */ -}}
+{{- define "m2m-operator.file" -}}
+{{- range $document := regexSplit "(?m)^---$" (.root.Files.Get .file) -1 -}}
+{{- $object := fromYaml $document -}}
+{{- with $object.metadata.namespace -}}
+{{- $_ := set $object.metadata "namespace" $.root.Values.namespace -}}
+{{- end -}}
+{{- if has $object.kind $.labelled -}}
+{{- $_ := set $object.metadata "labels" (merge (dict) $.labels ($object.metadata.labels | default dict)) -}}
+{{- end }}
+---
+{{ toYaml $object }}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,153 @@
+package cli_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/m2m-operator/m2m-operator/internal/cli"
+)
+
+// TestStdin: manifests may come from another command.
+func TestStdin(t *testing.T) {
+	text, err := os.ReadFile("testdata/owner/after/api.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, string(text), "diff", "-f", "-", "--against", "testdata/owner/before")
+	if r.code != 0 || !strings.Contains(r.out, "+ jobs.writer") {
+		t.Errorf("exit status %d\n%s%s", r.code, r.out, r.errOut)
+	}
+	if r := run(t, "kind: [", "lint", "-f", "-"); r.code != 2 || !strings.HasPrefix(r.out, "-:1: error: ") {
+		t.Errorf("exit status %d\n%s%s", r.code, r.out, r.errOut)
+	}
+	if r := run(t, "", "lint", "-f", "-"); r.code != 0 || !strings.Contains(r.out, "0 objects") {
+		t.Errorf("exit status %d\n%s%s", r.code, r.out, r.errOut)
+	}
+}
+
+// TestColours: on a terminal only, and what tenants write colours nothing.
+func TestColours(t *testing.T) {
+	line := strings.Fields(change)
+	ordinary, coloured := run(t, "", line...), runIn(t, cli.Environment{Colours: true}, "", line...)
+	if strings.Contains(ordinary.out, "\x1b") || !strings.Contains(coloured.out, "\x1b[32m+ jobs.new") {
+		t.Errorf("in colours:\n%q", coloured.out)
+	}
+	bare := strings.NewReplacer("\x1b[0m", "", "\x1b[1m", "", "\x1b[31m", "", "\x1b[32m", "", "\x1b[33m", "").Replace(coloured.out)
+	if bare != ordinary.out {
+		t.Errorf("in colours it says something else:\n%q\n%q", bare, ordinary.out)
+	}
+	r := runIn(t, cli.Environment{Colours: true}, "", "explain", "cart.cart-service", "-f", "testdata/wishes")
+	if strings.Contains(r.out, "\x1b[31mservice") {
+		t.Errorf("a client's name colours the terminal: %q", r.out)
+	}
+	if r := runIn(t, cli.Environment{Colours: true}, "", append(line, "-o", "json")...); strings.Contains(r.out, "\x1b") {
+		t.Error("JSON is coloured")
+	}
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	defer writer.Close()
+	if cli.Terminal(writer) {
+		t.Error("a pipe is taken for a terminal")
+	}
+}
+
+// TestMarkdownIsInert: what a pull request writes into a manifest is text in the comment on it.
+func TestMarkdownIsInert(t *testing.T) {
+	manifest := `
+apiVersion: m2m-operator.io/v1alpha1
+kind: ScopeGrant
+metadata: {namespace: courses, name: more}
+spec:
+  apiResourceRef: {name: course-api}
+  subjects: [{namespace: jobs, name: writer}]
+  scopes: [write]
+  conditions: [{expression: "request.source == '` + "``|<img src=x>" + `'"}]
+`
+	base, err := os.ReadFile("testdata/owner/before/api.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, string(base)+"---\n"+manifest, "diff", "-f", "-", "--against", "testdata/owner/before", "-o", "markdown")
+	row := slices.IndexFunc(strings.Split(r.out, "\n"), func(line string) bool { return strings.Contains(line, "<img") })
+	if r.code != 0 || row < 0 {
+		t.Fatalf("exit status %d\n%s%s", r.code, r.out, r.errOut)
+	}
+	if line := strings.Split(r.out, "\n")[row]; !strings.Contains(line, `''\|<img src=x>`) {
+		t.Errorf("the code ends where a manifest says: %s", line)
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	for line, want := range map[string][]string{
+		"explain -f testdata/change/before ":                              {"fleet.sensor", "jobs.gone", "jobs.publisher", "jobs.reader"},
+		"explain -f testdata/change/before jobs.reader ":                  {"courses/course-api", "courses/open-api"},
+		"who-can -f testdata/change/before ":                              {"courses/course-api", "courses/open-api"},
+		"who-can -f testdata/change/before courses/course-api ":           {"courses:read", "courses:write", "courses:publish"},
+		"requests -f testdata/wishes --client ":                           {"cart.cart-service", "shop.shop"},
+		"diff -o ":                                                        {"json", "yaml", "markdown"},
+		"keys ":                                                           {"list\tThe published keys, with the times at which their states change"},
+		"explain -f testdata/change/before jobs.reader courses/open-api ": nil,
+	} {
+		arguments := strings.Split(line, " ")
+		r := run(t, "", append([]string{"__complete"}, arguments...)...)
+		got := strings.Split(strings.TrimSpace(r.out), "\n")
+		got = got[:len(got)-1] // a directive
+		if len(want) == 1 && !slices.Contains(got, want[0]) || len(want) != 1 && !slices.Equal(got, want) {
+			t.Errorf("%q completes to %q, want %q\n%s", line, got, want, r.errOut)
+		}
+	}
+}
+
+// many writes manifests of a thousand objects, of which some grant more the second time.
+func many(t testing.TB, more bool) string {
+	t.Helper()
+	out := &bytes.Buffer{}
+	for i := range 20 {
+		fmt.Fprintf(out, "---\napiVersion: m2m-operator.io/v1alpha1\nkind: ApiResource\nmetadata: {namespace: api-%d, name: api}\n"+
+			"spec: {identifier: \"https://api-%d.example.com\", scopes: [{name: read}, {name: write}]}\n", i, i)
+	}
+	for i := range 490 {
+		scopes := "read"
+		if more && i%7 == 0 {
+			scopes = "read, write"
+		}
+		fmt.Fprintf(out, "---\napiVersion: m2m-operator.io/v1alpha1\nkind: M2MClient\nmetadata: {namespace: team-%d, name: client-%d}\nspec: {}\n", i%50, i)
+		fmt.Fprintf(out, "---\napiVersion: m2m-operator.io/v1alpha1\nkind: ScopeGrant\nmetadata: {namespace: api-%d, name: grant-%d}\n"+
+			"spec: {apiResourceRef: {name: api}, subjects: [{namespace: team-%d, name: client-%d}], scopes: [%s], expiresAt: \"2027-01-01T00:00:00Z\"}\n",
+			i%20, i, i%50, i, scopes)
+	}
+	file := filepath.Join(t.TempDir(), "all.yaml")
+	if err := os.WriteFile(file, out.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestDiffOfAThousandObjects(t *testing.T) {
+	r := run(t, "", "diff", "-f", many(t, true), "--against", many(t, false))
+	if lines := strings.Count(r.out, "gains write"); r.code != 0 || lines != 70 || strings.Count(r.out, "\n") != 70+3 {
+		t.Errorf("exit status %d, %d lines, %d gains", r.code, strings.Count(r.out, "\n"), lines)
+	}
+}
+
+// BenchmarkDiff compares a thousand objects with a thousand, from files to lines.
+func BenchmarkDiff(b *testing.B) {
+	before, after := many(b, false), many(b, true)
+	b.Setenv("KUBECONFIG", filepath.Join(b.TempDir(), "none"))
+	for b.Loop() {
+		out := &bytes.Buffer{}
+		e := cli.Environment{}
+		e.Out, e.ErrOut = out, out
+		if code := cli.Run(b.Context(), []string{"diff", "-f", after, "--against", before}, e); code != 0 {
+			b.Fatal(out.String())
+		}
+	}
+}

@@ -1,0 +1,4 @@
+package graph
+
+// Hash for tests.
+var Hash = hash

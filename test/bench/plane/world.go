@@ -1,0 +1,163 @@
+package plane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+)
+
+const (
+	clientNamespaces = 100
+	apiNamespaces    = 50
+	// writers that create objects beside each other.
+	writers = 32
+	// everySelecting is which share of the grants select their clients by labels, and do not name one.
+	everySelecting = 100
+)
+
+// world is what has been created so far.
+type world struct {
+	clients int
+	// credentials as the manager has written them: those of clients that it has not seen are of the same size.
+	credentials []v1alpha1.CredentialStatus
+	conditions  []metav1.Condition
+	secret      corev1.Secret
+	seconds     []float64 // that the manager took
+	empty       float64   // bytes of memory that an issuer without clients has
+}
+
+func (b *bench) namespaces(ctx context.Context) error {
+	var names []string
+	for i := range clientNamespaces {
+		names = append(names, fmt.Sprintf("jobs-%d", i))
+	}
+	for i := range apiNamespaces {
+		names = append(names, fmt.Sprintf("team-%d", i))
+	}
+	return parallel(ctx, len(names), writers, func(ctx context.Context, i int) error {
+		return b.admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: names[i]}})
+	})
+}
+
+func clientKey(i int) types.NamespacedName {
+	return types.NamespacedName{Namespace: fmt.Sprintf("jobs-%d", i%clientNamespaces), Name: fmt.Sprintf("nightly-publisher-%d", i)}
+}
+
+func newClient(i int) *v1alpha1.M2MClient {
+	key := clientKey(i)
+	return &v1alpha1.M2MClient{
+		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, Labels: map[string]string{
+			"app.kubernetes.io/name": key.Name, "app.kubernetes.io/part-of": "courses", "kind": fmt.Sprintf("sensor-%d", i%50),
+		}},
+		Spec: v1alpha1.M2MClientSpec{DisplayName: "Nightly publisher", Description: "Publishes what was approved during the day."},
+	}
+}
+
+func apiName(i int) types.NamespacedName {
+	return types.NamespacedName{Namespace: fmt.Sprintf("team-%d", i%apiNamespaces), Name: fmt.Sprintf("api-%d", i)}
+}
+
+func audience(i int) string { return fmt.Sprintf("https://api-%d.example.com", i) }
+
+func newAPI(i int) *v1alpha1.ApiResource {
+	key := apiName(i)
+	api := &v1alpha1.ApiResource{
+		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name},
+		Spec:       v1alpha1.ApiResourceSpec{Identifier: audience(i)},
+	}
+	for _, name := range []string{"courses:read", "courses:write", "courses:publish", "grades:read"} {
+		api.Spec.Scopes = append(api.Spec.Scopes, v1alpha1.ApiScope{Name: v1alpha1.ScopeName(name), Description: "What its name says"})
+	}
+	return api
+}
+
+// newGrant gives one client something; one in a hundred gives it to the clients of a namespace that have a label.
+func newGrant(i, apis, clients int) *v1alpha1.ScopeGrant {
+	api, subject := apiName(i%apis), clientKey(i%clients)
+	grant := &v1alpha1.ScopeGrant{
+		ObjectMeta: metav1.ObjectMeta{Namespace: api.Namespace, Name: fmt.Sprintf("grant-%d", i)},
+		Spec: v1alpha1.ScopeGrantSpec{
+			ApiResourceRef: v1alpha1.LocalApiResourceReference{Name: v1alpha1.ObjectName(api.Name)},
+			Scopes:         []v1alpha1.ScopeName{"courses:read", "courses:publish"},
+			Subjects:       []v1alpha1.GrantSubject{{Namespace: v1alpha1.NamespaceName(subject.Namespace), Name: v1alpha1.ObjectName(subject.Name)}},
+		},
+	}
+	if i%everySelecting == 1 {
+		grant.Spec.Subjects[0].Name = ""
+		grant.Spec.Subjects[0].Selector = &v1alpha1.ClientSelector{MatchLabels: map[string]string{"kind": fmt.Sprintf("sensor-%d", i%50)}}
+	}
+	return grant
+}
+
+// fill creates all that the issuer is to know and that is not there yet.
+func (b *bench) fill(ctx context.Context) error {
+	first := b.world.clients
+	b.world.clients = max(b.world.clients, b.Clients)
+	for _, step := range []struct {
+		n  int
+		do func(context.Context, int) error
+	}{
+		{b.world.clients - first, func(ctx context.Context, i int) error { return b.createClient(ctx, first+i) }},
+		{b.APIs, func(ctx context.Context, i int) error { return b.admin.Create(ctx, newAPI(i)) }},
+		{b.Grants, func(ctx context.Context, i int) error {
+			return b.admin.Create(ctx, newGrant(i, b.APIs, b.world.clients))
+		}},
+	} {
+		if err := parallel(ctx, step.n, writers, step.do); err != nil {
+			return err
+		}
+	}
+	b.tell("%d M2MClients, %d ApiResources and %d ScopeGrants are there", b.world.clients, b.APIs, b.Grants)
+	return nil
+}
+
+// createClient with a credential that nobody knows.
+func (b *bench) createClient(ctx context.Context, i int) error {
+	created := newClient(i)
+	if err := b.admin.Create(ctx, created); err != nil {
+		return err
+	}
+	return b.announce(ctx, created)
+}
+
+// announce writes the client's credentials into its status, in one write.
+func (b *bench) announce(ctx context.Context, of *v1alpha1.M2MClient) error {
+	before := of.DeepCopy()
+	of.Status.Credentials = b.world.credentials
+	return b.admin.Status().Patch(ctx, of, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+}
+
+// parallel does something n times, by so many at once, until it fails.
+func parallel(ctx context.Context, n, workers int, do func(ctx context.Context, i int) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next atomic.Int64
+	var running sync.WaitGroup
+	for range workers {
+		running.Go(func() {
+			for ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				if err := do(ctx, i); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	running.Wait()
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return ctx.Err()
+}

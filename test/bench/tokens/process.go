@@ -1,0 +1,74 @@
+package tokens
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+)
+
+// process is a server process of ours.
+type process struct {
+	addresses
+	command  *exec.Cmd
+	commands io.WriteCloser
+	answers  *json.Decoder
+	trust    *tls.Config
+}
+
+// start runs this program again, as a server of a world.
+func start(ctx context.Context, role string, w world) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	p := &process{command: exec.CommandContext(ctx, self, role)} //nolint:gosec // it is this program
+	p.command.Stderr = os.Stderr
+	if p.commands, err = p.command.StdinPipe(); err != nil {
+		return nil, err
+	}
+	audit, err := p.command.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	answers, answering, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	p.command.ExtraFiles = []*os.File{answering}
+	p.answers = json.NewDecoder(bufio.NewReader(answers))
+	authorities := x509.NewCertPool()
+	authorities.AppendCertsFromPEM(w.Certificate)
+	p.trust = &tls.Config{RootCAs: authorities, ServerName: serverName, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if err := p.command.Start(); err != nil {
+		return nil, err
+	}
+	_ = answering.Close()
+	go func() { _, _ = io.Copy(io.Discard, audit) }() // as a container runtime does, who takes every line
+	if err := json.NewEncoder(p.commands).Encode(w); err != nil {
+		return nil, fmt.Errorf("%s: %w", role, err)
+	}
+	if err := p.answers.Decode(&p.addresses); err != nil {
+		return nil, fmt.Errorf("%s does not come up: %w", role, err)
+	}
+	return p, nil
+}
+
+// order carries out a command, and returns what the process has consumed by then.
+func (p *process) order(command string) (usage, error) {
+	if _, err := fmt.Fprintln(p.commands, command); err != nil {
+		return usage{}, err
+	}
+	var u usage
+	err := p.answers.Decode(&u)
+	return u, err
+}
+
+// stop ends the process.
+func (p *process) stop() error { return errors.Join(p.commands.Close(), p.command.Wait()) }
