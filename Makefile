@@ -143,7 +143,7 @@ race: assets ## The tests under the race detector
 	@KUBEBUILDER_ASSETS="$$(hack/kubernetes/assets.sh)" go test -race -timeout 30m ./internal/... ./test/...
 
 .PHONY: bench
-bench: ## What a token costs beside what the machine makes possible: a table, bin/bench.json, and profiles in bin/
+bench: ## What tokens, changes and clients cost beside what the machine makes possible: a table, bin/bench.json, and profiles in bin/
 	@mkdir -p $(BIN)
 	@go build -o $(BIN)/bench ./test/bench
 	@$(BIN)/bench -out $(BIN) $(BENCH)

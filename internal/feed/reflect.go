@@ -82,11 +82,10 @@ func (s source) request(options metav1.ListOptions) *rest.Request {
 	return s.client.Get().Namespace(s.namespace).Resource(s.resource).VersionedParams(&options, metav1.ParameterCodec)
 }
 
-// list asks for what there is now: whatever an API server has in its cache may be older than what is known here.
+// list asks for what there is now, without naming a resourceVersion: what an API server has in its cache may be older than
+// what is known here, and one that was restored from a backup has not come to there.
 func (s source) list(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-	if options.ResourceVersion == "0" {
-		options.ResourceVersion = ""
-	}
+	options.ResourceVersion = ""
 	list, err := s.request(options).Do(ctx).Get()
 	if err != nil {
 		return nil, err
@@ -97,11 +96,14 @@ func (s source) list(ctx context.Context, options metav1.ListOptions) (runtime.O
 	})
 }
 
-// watch begins a watch. A reflector that is refused a connection would go on from where it was. But an API server that
-// comes back may have been restored from a backup, and says nothing then until it has come to there again: it is asked
-// for everything instead.
+// watch begins a watch: one that lists everything first as list does, or one that goes on from where the last ended. A
+// reflector that was refused a connection would go on too. But an API server that comes back may have been restored from a
+// backup, and says nothing then until it has come to there again: it is asked for everything instead.
 func (s source) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	options.Watch = true
+	if options.SendInitialEvents != nil {
+		options.ResourceVersion = ""
+	}
 	w, err := s.request(options).Watch(ctx)
 	if err != nil && ctx.Err() == nil {
 		s.problem(err)

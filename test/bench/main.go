@@ -50,7 +50,8 @@ func run() error {
 	flag.IntVar(&p.Grants, "grants", 50_000, "plane: how many ScopeGrants")
 	flag.IntVar(&p.Managed, "managed", 5_000, "plane: how many M2MClients are applied at once")
 	flag.IntVar(&p.Changes, "changes", 200, "plane: how many changes are timed")
-	flag.IntVar(&p.Rounds, "plane-rounds", 5, "plane: how often issuers are started, and M2MClients applied")
+	flag.IntVar(&p.Rounds, "plane-rounds", 5, "plane: how often issuers are started")
+	flag.IntVar(&p.ManagedRounds, "managed-rounds", 5, "plane: how often M2MClients are applied at once")
 	flag.Parse()
 	if part != partAll && part != partTokens && part != partPlane {
 		return fmt.Errorf("-part=%s: there are tokens, plane and all", part)

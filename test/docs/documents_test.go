@@ -1,5 +1,6 @@
 // Package docs tests that what the documents show is so: the API server takes every manifest, every expression compiles,
-// the manifests of a migration fit together, and give the tokens that are shown beside them.
+// kubectl m2m has the commands, and the manifests of a migration fit together, and give the tokens that are shown beside
+// them.
 package docs
 
 import (

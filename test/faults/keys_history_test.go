@@ -30,6 +30,7 @@ type history struct {
 	announce map[string]time.Duration            // since when each kid is published
 	state    map[string]v1alpha1.SigningKeyState // the last one of each kid; "" once it is gone
 	last     map[string]time.Duration            // when a token of the kid was made last
+	until    map[string]time.Time                // by kid, what status said last of when a retired key goes
 	problems []string
 }
 
@@ -40,35 +41,69 @@ func watchRing(t testing.TB, issuer string) *history {
 	t.Helper()
 	h := &history{
 		t: t, slots: map[keyring.Slot]string{}, announce: map[string]time.Duration{}, last: map[string]time.Duration{},
-		state: map[string]v1alpha1.SigningKeyState{},
+		state: map[string]v1alpha1.SigningKeyState{}, until: map[string]time.Time{},
 	}
 	watcher, err := client.NewWithWatch(world.Plane.Admin(), client.Options{Scheme: admin.Scheme()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen, err := watcher.Watch(ctx, &corev1.ConfigMapList{}, client.InNamespace(suite.InstallNamespace),
-		client.MatchingFields{"metadata.name": manifests.RingName(issuer)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for event := range seen.ResultChan() {
-			if configMap, ok := event.Object.(*corev1.ConfigMap); ok && event.Type != watch.Deleted {
-				h.take(configMap.Data[manifests.KeyRing])
-			}
+	var watching sync.WaitGroup
+	var seen []watch.Interface
+	for _, of := range []struct {
+		list      client.ObjectList
+		namespace string
+		name      string
+	}{
+		{&corev1.ConfigMapList{}, suite.InstallNamespace, manifests.RingName(issuer)},
+		{&v1alpha1.TokenIssuerList{}, "", issuer},
+	} {
+		events, err := watcher.Watch(ctx, of.list, client.InNamespace(of.namespace), client.MatchingFields{"metadata.name": of.name})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}()
+		seen = append(seen, events)
+		watching.Go(func() { h.follow(events) })
+	}
 	t.Cleanup(func() {
-		seen.Stop()
-		<-done
+		for _, events := range seen {
+			events.Stop()
+		}
+		watching.Wait()
 		for _, problem := range h.problems {
 			t.Errorf("%s: %s", issuer, problem)
 		}
 		t.Logf("%s had %d key rings with %d keys", issuer, h.versions, len(h.state))
 	})
 	return h
+}
+
+func (h *history) follow(events watch.Interface) {
+	for event := range events.ResultChan() {
+		switch object := event.Object.(type) {
+		case *corev1.ConfigMap:
+			if event.Type != watch.Deleted {
+				h.take(object.Data[manifests.KeyRing])
+			}
+		case *v1alpha1.TokenIssuer:
+			h.takeStatus(object.Status.Keys)
+		}
+	}
+}
+
+// takeStatus takes down until when retired keys stay, which nobody may take back: who does has met another who says
+// something else, and each of them will.
+func (h *history) takeStatus(keys []v1alpha1.SigningKeyStatus) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, key := range keys {
+		if key.State != v1alpha1.KeyRetired || key.UntilTime == nil {
+			continue
+		}
+		if key.UntilTime.Time.Before(h.until[key.KID]) {
+			h.problem("status said that %s stays until %s, and says %s", key.KID, h.until[key.KID], key.UntilTime)
+		}
+		h.until[key.KID] = key.UntilTime.Time
+	}
 }
 
 func (h *history) problem(format string, args ...any) {

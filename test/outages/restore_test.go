@@ -47,7 +47,6 @@ func TestRestoredBackup(t *testing.T) {
 	q.awaitReady()
 	q.wants("invalid_client", "restored")
 	revive(t)
-	t.Cleanup(func() { if t.Failed() { t.Log("P", p.log.String(), "\nQ", q.log.String()); t.Log(p.ops("/readyz?verbose")); t.Log(q.ops("/readyz?verbose")); t.Log(p.metric(`m2m_issuer_watch_heard_timestamp_seconds{kind="M2MClient"}`), p.metric("m2m_issuer_watch_staleness_seconds")) } }) // DEBUG
 	for _, p := range []*process{p, q} {
 		p.comesTo("granted", "restored")
 		p.awaitLog("lists less than what was known")

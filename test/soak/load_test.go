@@ -44,6 +44,7 @@ type mounted struct {
 
 type credentials struct {
 	id, secret string
+	authority  []byte
 	roots      *x509.CertPool
 }
 
@@ -52,8 +53,8 @@ func (m *mounted) refresh() error {
 	if err := m.world.Admin.Get(ctx, client.ObjectKey{Namespace: "jobs", Name: m.name}, found); err != nil {
 		return err
 	}
-	c := &credentials{string(found.Data["client_id"]), string(found.Data["client_secret"]), x509.NewCertPool()}
-	if !c.roots.AppendCertsFromPEM(found.Data["ca.crt"]) {
+	c := &credentials{string(found.Data["client_id"]), string(found.Data["client_secret"]), found.Data["ca.crt"], x509.NewCertPool()}
+	if !c.roots.AppendCertsFromPEM(c.authority) {
 		return errors.New("ca.crt holds no certificate")
 	}
 	m.now.Store(c)

@@ -4,6 +4,7 @@ package soak
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -30,6 +31,11 @@ var (
 func TestMain(m *testing.M) {
 	if os.Getenv(asManager) != "" {
 		os.Exit(manage())
+	}
+	// Most of what is tested at once is waiting: how many processors there are does not matter.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err) // there is such a flag
 	}
 	os.Exit(run(m))
 }

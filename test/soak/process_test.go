@@ -76,6 +76,9 @@ func (p *process) ended() bool {
 
 func (p *process) logged(text string) bool { return strings.Contains(p.log.String(), text) }
 
+// leads is whether a manager has begun to lead.
+func (p *process) leads() bool { return p.logged(`"msg":"leading"`) }
+
 // awaitLog waits until something is logged.
 func (p *process) awaitLog(t testing.TB, text string) {
 	t.Helper()

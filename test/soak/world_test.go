@@ -141,7 +141,7 @@ func (w *world) leader(t testing.TB) (leader, other *process) {
 	for _, p := range w.managers {
 		switch {
 		case p.ended():
-		case p.logged(`"msg":"leading"`):
+		case p.leads():
 			leader = p
 		default:
 			other = p

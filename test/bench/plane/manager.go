@@ -58,7 +58,7 @@ func (b *bench) manager(ctx context.Context) error {
 	b.compare(sectionManager, fmt.Sprintf("memory with %d Secrets of others, %d KB each", strangers, strangerSize>>10), "MB",
 		[]float64{besides / 1e6}, "without", []float64{empty / 1e6}, 1.1)
 	var writes, seconds []float64
-	for round := range b.Rounds {
+	for round := range b.ManagedRounds {
 		wrote, took, err := b.apply(ctx)
 		if err != nil {
 			return err
@@ -234,7 +234,7 @@ func (p *process) awaitIdle(ctx context.Context) error {
 // plainLoop does for as many clients what the manager does, with neither controllers nor caches.
 func (b *bench) plainLoop(ctx context.Context) error {
 	var seconds []float64
-	for round := range b.Rounds {
+	for round := range b.ManagedRounds {
 		first := b.world.clients
 		b.world.clients += b.Managed
 		began := time.Now()

@@ -10,9 +10,11 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
@@ -37,8 +39,8 @@ type Options struct {
 	Managed int
 	// Changes is how many changes are timed.
 	Changes int
-	// Rounds in which an issuer is started, and M2MClients are applied.
-	Rounds int
+	// Rounds in which an issuer is started, and ManagedRounds in which M2MClients are applied.
+	Rounds, ManagedRounds int
 	// Profiles is the directory that profiles are written to.
 	Profiles string
 	// Progress is told what was done.
@@ -83,6 +85,7 @@ func (b *bench) tell(format string, arguments ...any) {
 
 // start brings up the control plane, and builds the programs.
 func (b *bench) start(ctx context.Context) error {
+	ctrl.SetLogger(logr.Discard())
 	var err error
 	if b.dir, err = os.MkdirTemp("", "m2m-bench-"); err != nil {
 		return err
@@ -152,10 +155,12 @@ func fixed(limit float64, n int) []float64 {
 
 // row of figures that are limited by a goal in their own unit.
 func (b *bench) row(section, name, unit string, measured []float64, goal float64) {
-	b.rows = append(b.rows, report.NewRow(section, name, unit, measured, "goal", fixed(goal, len(measured)), 1))
+	b.compare(section, name, unit, measured, "goal", fixed(goal, len(measured)), 1)
 }
 
 // compare with something that was measured too. A goal of zero is none.
 func (b *bench) compare(section, name, unit string, measured []float64, limit string, limits []float64, goal float64) {
-	b.rows = append(b.rows, report.NewRow(section, name, unit, measured, limit, limits, goal))
+	row := report.NewRow(section, name, unit, measured, limit, limits, goal)
+	b.rows = append(b.rows, row)
+	b.tell("%s: %s: %.2f %s, %s %.2f", section, name, row.Measured, unit, limit, row.LimitMeasured)
 }

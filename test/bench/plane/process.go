@@ -30,7 +30,7 @@ func (b *bench) launch(ctx context.Context, name string, arguments ...string) (*
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = log.Close() }() // the process has its own copy
+	defer func() { _ = log.Close() }()                                            // the process has its own copy
 	command := exec.CommandContext(ctx, filepath.Join(b.dir, name), arguments...) //nolint:gosec // a program of ours
 	command.Stderr = log
 	return command, command.Start()

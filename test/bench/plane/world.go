@@ -98,35 +98,37 @@ func newGrant(i, apis, clients int) *v1alpha1.ScopeGrant {
 	return grant
 }
 
-// fill creates all that the issuer is to know and that is not there yet.
+// fill makes all that the issuer is to know and that is not there yet. One of each kind is the API server's.
 func (b *bench) fill(ctx context.Context) error {
 	first := b.world.clients
 	b.world.clients = max(b.world.clients, b.Clients)
+	if err := b.admin.Create(ctx, newAPI(0)); err != nil {
+		return err
+	}
+	if err := b.admin.Create(ctx, newGrant(0, b.APIs, b.world.clients)); err != nil {
+		return err
+	}
 	for _, step := range []struct {
-		n  int
-		do func(context.Context, int) error
+		kind, resource string
+		like           types.NamespacedName
+		first, end     int
+		made           func(i int) client.Object
 	}{
-		{b.world.clients - first, func(ctx context.Context, i int) error { return b.createClient(ctx, first+i) }},
-		{b.APIs, func(ctx context.Context, i int) error { return b.admin.Create(ctx, newAPI(i)) }},
-		{b.Grants, func(ctx context.Context, i int) error {
-			return b.admin.Create(ctx, newGrant(i, b.APIs, b.world.clients))
-		}},
+		{"M2MClient", "m2mclients", clientKey(0), first, b.world.clients, func(i int) client.Object { return newClient(i) }},
+		{"ApiResource", "apiresources", apiName(0), 1, b.APIs, func(i int) client.Object { return newAPI(i) }},
+		{"ScopeGrant", "scopegrants", types.NamespacedName{Namespace: apiName(0).Namespace, Name: "grant-0"}, 1, b.Grants,
+			func(i int) client.Object { return newGrant(i, b.APIs, b.world.clients) }},
 	} {
-		if err := parallel(ctx, step.n, writers, step.do); err != nil {
+		all, err := b.multiply(ctx, step.kind, step.resource, step.like)
+		if err != nil {
+			return err
+		}
+		if err := b.put(ctx, all, step.first, step.end, step.made); err != nil {
 			return err
 		}
 	}
 	b.tell("%d M2MClients, %d ApiResources and %d ScopeGrants are there", b.world.clients, b.APIs, b.Grants)
 	return nil
-}
-
-// createClient with a credential that nobody knows.
-func (b *bench) createClient(ctx context.Context, i int) error {
-	created := newClient(i)
-	if err := b.admin.Create(ctx, created); err != nil {
-		return err
-	}
-	return b.announce(ctx, created)
 }
 
 // announce writes the client's credentials into its status, in one write.
