@@ -113,6 +113,7 @@ func newIssuerFeed(config *rest.Config, options Options, state *issuer.State) (*
 	}
 	config = rest.CopyConfig(config)
 	config.Wrap(f.heard.wrap)
+	config.Wrap(goOnOnlyWhereAnswered)
 	var err error
 	if f.clients, err = newClients(config, NewScheme()); err != nil {
 		return nil, err

@@ -7,12 +7,12 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
-	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
@@ -96,22 +96,39 @@ func (s source) list(ctx context.Context, options metav1.ListOptions) (runtime.O
 	})
 }
 
-// watch begins a watch: one that lists everything first as list does, or one that goes on from where the last ended. A
-// reflector that was refused a connection would go on too. But an API server that comes back may have been restored from a
-// backup, and says nothing then until it has come to there again: it is asked for everything instead.
+// watch begins a watch: one that lists everything first as list does, or one that goes on from where the last ended.
+// Attempts are the reflector's: the client's own would take ten times a second, or four.
 func (s source) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	options.Watch = true
-	if options.SendInitialEvents != nil {
+	listing := options.SendInitialEvents != nil
+	if listing {
 		options.ResourceVersion = ""
 	}
-	w, err := s.request(options).Watch(ctx)
+	w, err := s.request(options).MaxRetries(0).Watch(ctx)
 	if err != nil && ctx.Err() == nil {
 		s.problem(err)
 	}
-	if utilnet.IsConnectionRefused(err) && options.SendInitialEvents == nil {
-		err = errors.New("the connection was refused")
+	if listing && apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge) {
+		// A reflector would ask the same again. A list comes from etcd, if need be.
+		return nil, errors.New("the API server's cache is behind")
 	}
 	return w, err
+}
+
+var errUnanswered = errors.New("the API server did not answer")
+
+// goOnOnlyWhereAnswered makes a failure final if a watch that would have gone on is not answered at all. Client and
+// reflector would try it again, from where it was. But an API server that comes back may have been restored from a backup,
+// and then says nothing until it has come to there again. After a failure that nobody takes for a passing one everything
+// is listed anew.
+func goOnOnlyWhereAnswered(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		response, err := next.RoundTrip(r)
+		if query := r.URL.Query(); err != nil && query.Has("watch") && !query.Has("sendInitialEvents") {
+			err = errUnanswered
+		}
+		return response, err
+	})
 }
 
 // follow keeps a store in step with the API server until the context ends.

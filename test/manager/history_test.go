@@ -97,7 +97,7 @@ func (h *history) begin() {
 	conditional.Spec.Conditions = []v1alpha1.PolicyCondition{{Expression: "client.name.startsWith('revised')"}}
 	create(h.t, expired, role, conditional,
 		scopeGrant(h.api, "selected", selecting(h.jobs(), "team", "0"), "read"),
-		scopeGrant(h.api, "typing", named(h.clients["deleted"]), "read", "wriet"))
+		scopeGrant(h.api, "typing", named(h.clients["deleted"]), "read", "erase"))
 	awaitReady(h.t, h.issuer, h.api)
 	for _, c := range h.clients {
 		h.await(c, "")
@@ -403,7 +403,7 @@ func (h *history) await(c *v1alpha1.M2MClient, before string) {
 	h.t.Helper()
 	suite.Eventually(h.t, func() string {
 		if id := h.current(c.Name); id == "" || id == before || c.Status.CredentialRevision != c.Spec.Credential.Revision {
-			return fmt.Sprintf("%s has no new credential: it is %q and was %q, and status is %+v", c.Name, id, before, c.Status)
+			return fmt.Sprintf("%s, generation %d, has no new credential: it is %q and was %q, and status is %+v", c.Name, c.Generation, id, before, c.Status)
 		}
 		return ""
 	})

@@ -31,33 +31,34 @@ type weather struct {
 	counts map[string]uint64 // requests so far, by method and path
 	struck map[string]int    // requests that something befell, by what
 	log    []string          // of all writes, and what befell them
+	falls  map[string]int    // of lists and watches that keep a cache in step, by path
 	hung   int
 }
 
 func newWeather(seed uint64) *weather {
-	return &weather{seed: seed, counts: map[string]uint64{}, struck: map[string]int{}}
+	return &weather{seed: seed, counts: map[string]uint64{}, struck: map[string]int{}, falls: map[string]int{}}
 }
 
 // The faults. A request that is refused is answered without having been done; one that is lost has been done, and the
 // manager is told otherwise.
 const (
-	fine          = ""
-	refused500    = "500"
-	refused503    = "503"
-	refused429    = "429 with Retry-After"
-	refused409    = "409"
-	unreachable   = "no connection"
-	timedOut      = "no answer in time"
-	hangs         = "no answer at all"
-	slow          = "slow"
-	lost500       = "done, and answered 500"
-	lost504       = "done, and answered 504"
-	lostAnswer    = "done, and the connection broke"
-	watchRefused  = "watch refused"
-	watchGone     = "watch answered 410"
-	watchCut      = "watch cut"
-	maxHangs      = 3
-	maxWatchFalls = 3 // for one path: client-go waits for longer and longer before the next
+	fine         = ""
+	refused500   = "500"
+	refused503   = "503"
+	refused429   = "429 with Retry-After"
+	refused409   = "409"
+	unreachable  = "no connection"
+	timedOut     = "no answer in time"
+	hangs        = "no answer at all"
+	slow         = "slow"
+	lost500      = "done, and answered 500"
+	lost504      = "done, and answered 504"
+	lostAnswer   = "done, and the connection broke"
+	watchRefused = "watch refused"
+	watchGone    = "watch answered 410"
+	watchCut     = "watch cut"
+	maxHangs     = 3
+	maxFalls     = 4 // of what keeps one cache in step: client-go waits twice as long after each
 )
 
 // chance is how many requests of a thousand a fault befalls.
@@ -136,9 +137,12 @@ func (w *weather) draw(r *http.Request) (string, *rand.Rand) {
 	}
 	_, bounded := r.Context().Deadline()
 	switch {
-	case watch && w.counts[key] > maxWatchFalls:
+	case fault == fine:
+	case !bounded && (fault == hangs || w.falls[r.URL.Path] == maxFalls):
 		return fine, nil
-	case fault == hangs && (!bounded || w.hung == maxHangs):
+	case !bounded:
+		w.falls[r.URL.Path]++
+	case fault == hangs && w.hung == maxHangs:
 		return fine, nil
 	case fault == hangs:
 		w.hung++

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/m2m-operator/m2m-operator/test/suite"
@@ -30,6 +31,11 @@ func TestRestoredBackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	revive(t)
+	for range 200 { // so that the restored API server does not soon come to where it was
+		if err := world.Admin.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", GenerateName: "lost-"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	suspend(t, "restored")
 	p.comesTo("invalid_client", "restored")
 	q.comesTo("invalid_client", "restored")

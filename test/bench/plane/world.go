@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -127,8 +128,25 @@ func (b *bench) fill(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := b.awaitServed(ctx); err != nil {
+		return err
+	}
 	b.tell("%d M2MClients, %d ApiResources and %d ScopeGrants are there", b.world.clients, b.APIs, b.Grants)
 	return nil
+}
+
+// awaitServed waits until the API server has taken in what was put into etcd: a list times out before.
+func (b *bench) awaitServed(ctx context.Context) error {
+	return await(ctx, func(ctx context.Context) (bool, error) {
+		for _, list := range []client.ObjectList{&v1alpha1.M2MClientList{}, &v1alpha1.ApiResourceList{}, &v1alpha1.ScopeGrantList{}} {
+			if err := b.admin.List(ctx, list, client.Limit(1)); apierrors.IsTimeout(err) {
+				return false, nil
+			} else if err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	})
 }
 
 // announce writes the client's credentials into its status, in one write.
