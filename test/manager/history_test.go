@@ -6,7 +6,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -103,19 +102,6 @@ func (h *history) begin() {
 		h.await(c, "")
 	}
 	endpoint(h.t, h.issuer, h.address)
-}
-
-func endpointSlice(issuer *v1alpha1.TokenIssuer, address string) *discoveryv1.EndpointSlice {
-	port, https := int32(8443), "https"
-	return &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: suite.InstallNamespace, Name: issuer.ServiceName() + "-1",
-			Labels: map[string]string{discoveryv1.LabelServiceName: issuer.ServiceName()},
-		},
-		AddressType: discoveryv1.AddressTypeIPv4,
-		Ports:       []discoveryv1.EndpointPort{{Name: &https, Port: &port}},
-		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{address}}},
-	}
 }
 
 // lap changes every client in its way, grants, and the API.
@@ -259,15 +245,6 @@ func (h *history) keys() {
 	})
 }
 
-func state(issuer *v1alpha1.TokenIssuer, kid string) v1alpha1.SigningKeyState {
-	for _, key := range issuer.Status.Keys {
-		if key.KID == kid {
-			return key.State
-		}
-	}
-	return ""
-}
-
 // end lets days pass, until everything that was on its way out is gone.
 func (h *history) end() {
 	h.t.Helper()
@@ -326,8 +303,6 @@ func (h *history) day() {
 
 // touch makes the manager look at the client.
 func touch(c *v1alpha1.M2MClient) { c.Annotations = map[string]string{"touched": rfc3339(clock())} }
-
-func rfc3339(at time.Time) string { return at.UTC().Format(time.RFC3339Nano) }
 
 // seen is a step of time in which everything is seen to go on: two of them, and what really passes, are less than half of
 // the skew that there may be.
@@ -407,11 +382,4 @@ func (h *history) await(c *v1alpha1.M2MClient, before string) {
 		}
 		return ""
 	})
-}
-
-func problem(err error) string {
-	if err != nil {
-		return err.Error()
-	}
-	return ""
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -218,6 +219,19 @@ func endpoint(t testing.TB, issuer *v1alpha1.TokenIssuer, address string) {
 	create(t, endpointSlice(issuer, address))
 }
 
+func endpointSlice(issuer *v1alpha1.TokenIssuer, address string) *discoveryv1.EndpointSlice {
+	port, https := int32(8443), "https"
+	return &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: suite.InstallNamespace, Name: issuer.ServiceName() + "-1",
+			Labels: map[string]string{discoveryv1.LabelServiceName: issuer.ServiceName()},
+		},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Ports:       []discoveryv1.EndpointPort{{Name: &https, Port: &port}},
+		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{address}}},
+	}
+}
+
 // value of a metric of all managers, summed up over those of its series that have the labels.
 func value(t testing.TB, name string, labels map[string]string) (sum float64) {
 	t.Helper()
@@ -258,4 +272,22 @@ func secretOf(t testing.TB, c *v1alpha1.M2MClient) *corev1.Secret {
 func valueOf(t testing.TB, c *v1alpha1.M2MClient) string {
 	t.Helper()
 	return string(secretOf(t, c).Data[manifests.KeyClientSecret])
+}
+
+func state(issuer *v1alpha1.TokenIssuer, kid string) v1alpha1.SigningKeyState {
+	for _, key := range issuer.Status.Keys {
+		if key.KID == kid {
+			return key.State
+		}
+	}
+	return ""
+}
+
+func rfc3339(at time.Time) string { return at.UTC().Format(time.RFC3339Nano) }
+
+func problem(err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return ""
 }
