@@ -1,14 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,32 +23,14 @@ import (
 // replica is a manager's process.
 type replica struct {
 	*exec.Cmd
-	log  *output
+	log  *suite.Log
 	done chan struct{}
 	err  error // when done
 }
 
-// output of a process, read while it is written.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
 func startReplica(t *testing.T, binary, kubeconfig string) *replica {
 	t.Helper()
-	r := &replica{log: &output{}, done: make(chan struct{})}
+	r := &replica{log: suite.NewLog(io.Discard), done: make(chan struct{})}
 	r.Cmd = exec.Command(binary, "--kubeconfig", kubeconfig, "--namespace", suite.InstallNamespace, "--metrics-listen", "0", "--health-listen", "0")
 	r.Stdout, r.Stderr = r.log, r.log
 	if err := r.Start(); err != nil {

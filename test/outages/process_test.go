@@ -3,12 +3,10 @@ package outages
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/m2m-operator/m2m-operator/internal/snapshot"
@@ -88,35 +86,17 @@ type process struct {
 	t                   testing.TB
 	cmd                 *exec.Cmd
 	done                chan struct{}
-	log                 *output
+	log                 *suite.Log
 	address, opsAddress string
-}
-
-// output keeps what a process logs.
-type output struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }
 
 // start starts the issuer and waits until it listens.
 func (c *container) start() *process {
 	c.t.Helper()
-	p := &process{t: c.t, done: make(chan struct{}), log: &output{}, cmd: exec.Command(binary,
+	p := &process{t: c.t, done: make(chan struct{}), log: suite.NewLog(world.Log), cmd: exec.Command(binary,
 		"--token-issuer="+c.issuer, "--namespace="+suite.InstallNamespace, "--kubeconfig="+kubeconfig, "--listen=127.0.0.1:0",
 		"--ops-listen=127.0.0.1:0", "--drain-delay=0s", "--snapshot-dir="+c.options.Dir, "--snapshot-key-file="+c.options.KeyFile)}
-	p.cmd.Stdout, p.cmd.Stderr = world.Audit, io.MultiWriter(p.log, world.Log)
+	p.cmd.Stdout, p.cmd.Stderr = world.Audit, p.log
 	if err := p.cmd.Start(); err != nil {
 		c.t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -19,33 +18,15 @@ import (
 // process is an issuer or a manager.
 type process struct {
 	cmd  *exec.Cmd
-	log  *output
+	log  *suite.Log
 	done chan struct{}
-}
-
-// output keeps what a process logs.
-type output struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }
 
 // launch starts a command, which ends with the test at the latest.
 func (w *world) launch(t testing.TB, cmd *exec.Cmd) *process {
 	t.Helper()
-	p := &process{cmd: cmd, log: &output{}, done: make(chan struct{})}
-	cmd.Stderr = io.MultiWriter(p.log, w.Log)
+	p := &process{cmd: cmd, log: suite.NewLog(w.Log), done: make(chan struct{})}
+	cmd.Stderr = p.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

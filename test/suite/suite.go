@@ -60,8 +60,8 @@ func StartWith(ctx context.Context, options controlplane.Options) (*Suite, error
 	}
 	run := canary.NewRun()
 	s := &Suite{Plane: plane, Canary: run,
-		Log:   &Log{copy: run.Writer("the log of managers and issuers")},
-		Audit: &Log{copy: run.Writer("the audit log of issuers")},
+		Log:   NewLog(run.Writer("the log of managers and issuers")),
+		Audit: NewLog(run.Writer("the audit log of issuers")),
 	}
 	log := slog.New(slog.NewJSONHandler(s.Log, nil))
 	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
@@ -230,6 +230,9 @@ type Log struct {
 }
 
 var _ io.Writer = (*Log)(nil)
+
+// NewLog keeps what it is written, and passes it on. It may be read while it is written.
+func NewLog(to io.Writer) *Log { return &Log{copy: to} }
 
 // Write implements io.Writer.
 func (l *Log) Write(p []byte) (int, error) {
