@@ -60,6 +60,9 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(directory, 0o750); err != nil {
+		return err
+	}
 	o.Profiles, p.Profiles = directory, directory
 	var rows []report.Row
 	if part != partPlane {

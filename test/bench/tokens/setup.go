@@ -292,24 +292,45 @@ func (s *setup) allocations(groups []*group) ([]report.Row, error) {
 	return rows, err
 }
 
-// profile saves what the issuer does while it answers token requests.
+// profile saves what the issuer does while it answers each sort of request.
 func (s *setup) profile(o Options) error {
+	tokens, err := s.tokens(fewClients)
+	if err != nil {
+		return err
+	}
+	for _, p := range []struct {
+		name   string
+		of     requests
+		status int
+	}{
+		{"token", ordinary(usualClients), http.StatusOK},
+		{"refused", unknownClients(), http.StatusUnauthorized},
+		{"introspection", introspections(tokens), http.StatusOK},
+	} {
+		if err := s.profileOf(filepath.Join(o.Profiles, "bench-"+p.name), p.of(o.Rounds, int(sizesNumber*o.Scale)), p.status); err != nil {
+			return fmt.Errorf("profile of %s: %w", p.name, err)
+		}
+	}
+	return nil
+}
+
+// profileOf saves what the issuer does while it answers these requests, to files that begin so.
+func (s *setup) profileOf(path string, all [][]byte, status int) error {
 	over, err := open(s.issuer, false, connections)
 	if err != nil {
 		return err
 	}
 	defer over.close()
-	all := ordinary(usualClients)(0, int(sizesNumber*o.Scale))
-	if _, err := s.issuer.order(commandProfile + " " + filepath.Join(o.Profiles, "bench-token-cpu.pprof")); err != nil {
+	if _, err := s.issuer.order(commandProfile + " " + path + "-cpu.pprof"); err != nil {
 		return err
 	}
-	if err := over.send(all, http.StatusOK); err != nil {
+	if err := over.send(all, status); err != nil {
 		return err
 	}
 	if _, err := s.issuer.order(commandStopProfile); err != nil {
 		return err
 	}
-	_, err = s.issuer.order(commandHeap + " " + filepath.Join(o.Profiles, "bench-token-heap.pprof"))
+	_, err = s.issuer.order(commandHeap + " " + path + "-heap.pprof")
 	return err
 }
 
