@@ -38,3 +38,23 @@ func TestExamples(t *testing.T) {
 		t.Errorf("there are %d examples: %v", files, err)
 	}
 }
+
+// TestPolicy: the admission policy that the page shows is the sample's, which is tested.
+func TestPolicy(t *testing.T) {
+	sample, err := os.ReadFile(filepath.Join(root, "config/samples/management-api/policy.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := 0
+	for _, block := range blocks(t, filepath.Join(root, "docs/management-api.md"), "yaml") {
+		if strings.Contains(block, "matchConditions:") {
+			shown++
+			if !strings.Contains(string(sample), "\n"+block) {
+				t.Errorf("the sample has no\n%s", block)
+			}
+		}
+	}
+	if shown != 1 {
+		t.Errorf("the page shows %d policies", shown)
+	}
+}

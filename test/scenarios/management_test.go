@@ -57,6 +57,8 @@ func managementAPI(t *testing.T) {
 		wantAllowed(t, "list", reading.List(ctx, &v1alpha1.M2MClientList{}, client.InNamespace("partners")))
 		wantForbidden(t, "create", reading.Create(ctx, newClient("partners", "nobody", nil)))
 	})
+	t.Run("the policy", func(t *testing.T) { wantPolicy(t, portal) })
+	t.Run("who may claim what", func(t *testing.T) { wantReserved(t, issuer) })
 	t.Run("other tokens", func(t *testing.T) { wantStrangers(t, issuer, portal, first.AccessToken) })
 	t.Run("suspended", func(t *testing.T) {
 		suspended := get(t, &v1alpha1.M2MClient{}, "kubernetes-api", "portal")
@@ -145,7 +147,7 @@ func trustIssuer(t *testing.T, issuer *v1alpha1.TokenIssuer, accessToken string)
 }
 
 // apiWith is the Kubernetes API for whoever has a token, and nothing else.
-func apiWith(t *testing.T, accessToken string) client.Client {
+func apiWith(t *testing.T, accessToken string) client.WithWatch {
 	t.Helper()
 	world.Canary.Secret("a token for the Kubernetes API", accessToken)
 	admin := world.Plane.Admin()
@@ -153,7 +155,7 @@ func apiWith(t *testing.T, accessToken string) client.Client {
 	if err := authenticationv1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	api, err := client.New(&rest.Config{
+	api, err := client.NewWithWatch(&rest.Config{
 		Host: admin.Host, TLSClientConfig: rest.TLSClientConfig{CAData: admin.CAData}, BearerToken: accessToken,
 	}, client.Options{Scheme: scheme, Mapper: world.Admin.RESTMapper()})
 	if err != nil {
@@ -182,7 +184,7 @@ func wantIdentity(t *testing.T, accessToken string) {
 }
 
 // wantManaged: the verbs that RBAC allows work, and no other does.
-func wantManaged(t *testing.T, portal, auditor client.Client) {
+func wantManaged(t *testing.T, portal, auditor client.WithWatch) {
 	t.Helper()
 	partner := newClient("partners", "acme", map[string]string{"partner": "acme"})
 	wantAllowed(t, "create", portal.Create(ctx, partner))
@@ -192,6 +194,7 @@ func wantManaged(t *testing.T, portal, auditor client.Client) {
 	if len(secret.Data[manifests.KeyClientSecret]) == 0 {
 		t.Error("the portal has no credential to hand over")
 	}
+	wantSeen(t, portal, auditor, partner)
 	suspend := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"suspend":true}}`))
 	for what, err := range map[string]error{
 		"list": portal.List(ctx, &v1alpha1.M2MClientList{}, client.InNamespace("partners")), "patch": portal.Patch(ctx, partner, suspend),
@@ -212,6 +215,7 @@ func wantManaged(t *testing.T, portal, auditor client.Client) {
 		"an issuer's Secret":     portal.Get(ctx, client.ObjectKey{Namespace: suite.InstallNamespace, Name: "m2m-management-tls"}, &corev1.Secret{}),
 		"all clients":            portal.List(ctx, &v1alpha1.M2MClientList{}),
 		"the auditor's create":   auditor.Create(ctx, newClient("partners", "other", nil)),
+		"the auditor's update":   auditor.Update(ctx, partner.DeepCopy()),
 		"the auditor's patch":    auditor.Patch(ctx, partner.DeepCopy(), suspend),
 		"the auditor's delete":   auditor.Delete(ctx, partner.DeepCopy()),
 		"the auditor's Secret":   auditor.Get(ctx, client.ObjectKeyFromObject(secret), &corev1.Secret{}),
