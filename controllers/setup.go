@@ -9,6 +9,7 @@ import (
 
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/access"
 )
 
@@ -30,6 +31,8 @@ type Options struct {
 	Timeout time.Duration
 	// RotationsPerMinute is how many scheduled rotations of client secrets there may be.
 	RotationsPerMinute int
+	// DefaultIssuer is the spec of the TokenIssuer "default", which is made once. nil: none is made.
+	DefaultIssuer *v1alpha1.TokenIssuerSpec
 }
 
 // Add registers all controllers with a manager whose cache was made with CacheOptions.
@@ -47,7 +50,10 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		o.Timeout = defaultTimeout
 	}
 	c, live, recorder := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("m2m-manager")
-	return errors.Join(
+	if o.DefaultIssuer != nil {
+		err = mgr.Add(&defaultIssuer{Client: c, Live: live, Namespace: o.Namespace, Spec: *o.DefaultIssuer, Events: recorder})
+	}
+	return errors.Join(err,
 		(&TokenIssuerReconciler{
 			Client: c, Live: live, Namespace: o.Namespace, Now: o.Now, Elapsed: o.Elapsed, Dial: o.Dial, Random: o.Random, Events: recorder, Image: o.Image,
 			Conflicts: newConflicts(), Timeout: o.Timeout,

@@ -107,20 +107,17 @@ func run(ctx context.Context, args []string) error {
 	if o.issuerImage, err = issuerImage(ctx, mgr.GetAPIReader(), o); err != nil {
 		return err
 	}
-	if err := controllers.Add(ctx, mgr, controllers.Options{
+	all := controllers.Options{
 		Namespace: o.namespace, Image: o.issuerImage, Now: time.Now, Random: rand.Reader, RotationsPerMinute: o.rotations,
-	}); err != nil {
+	}
+	if o.defaultIssuer {
+		all.DefaultIssuer = &o.defaultSpec
+	}
+	if err := controllers.Add(ctx, mgr, all); err != nil {
 		return err
 	}
 	if err := metrics.Registry.Register(&controllers.Metrics{Reader: mgr.GetClient(), Now: time.Now}); err != nil {
 		return err
-	}
-	if o.defaultIssuer {
-		if err := mgr.Add(&controllers.DefaultIssuer{
-			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.namespace, Spec: o.defaultSpec,
-		}); err != nil {
-			return err
-		}
 	}
 	return mgr.Start(ctx)
 }

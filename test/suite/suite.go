@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/controllers"
 	"github.com/m2m-operator/m2m-operator/hack/controlplane"
 	"github.com/m2m-operator/m2m-operator/internal/access"
@@ -108,6 +109,8 @@ type ManagerOptions struct {
 	Resync time.Duration
 	// RotationsPerMinute of client secrets. Default: more than any test needs.
 	RotationsPerMinute int
+	// DefaultIssuer is the spec of the TokenIssuer "default". Default: none is made.
+	DefaultIssuer *v1alpha1.TokenIssuerSpec
 }
 
 // StartManager runs the controllers.
@@ -143,6 +146,7 @@ func (s *Suite) StartManager(o ManagerOptions) (stop func() error, err error) {
 	}
 	if err := controllers.Add(ctx, mgr, controllers.Options{
 		Namespace: InstallNamespace, Image: o.Image, Now: o.Now, Elapsed: o.Elapsed, Dial: o.Dial, Random: rand.Reader, Timeout: o.Timeout, RotationsPerMinute: cmp.Or(o.RotationsPerMinute, 60_000),
+		DefaultIssuer: o.DefaultIssuer,
 	}); err != nil {
 		return nil, err
 	}
