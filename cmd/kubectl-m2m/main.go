@@ -4,10 +4,8 @@ package main
 import (
 	"context"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime/debug"
-	"syscall"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
@@ -17,15 +15,14 @@ import (
 // completer is the name by which kubectl runs a plugin to complete its arguments.
 const completer = "kubectl_complete-m2m"
 
+// main leaves signals to the system, as kubectl does: there is nothing to put in order, and whoever interrupts a command
+// that computes, or waits for its input, wants it to end.
 func main() {
 	debug.SetGCPercent(400) // it is over before memory would be short, and a kustomization makes much garbage
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := cli.Run(ctx, arguments(os.Args), cli.Environment{
+	os.Exit(cli.Run(context.Background(), arguments(os.Args), cli.Environment{
 		IOStreams: genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr},
 		Colours:   cli.Terminal(os.Stdout),
-	})
-	stop()
-	os.Exit(code)
+	}))
 }
 
 // arguments are those of the command line. Under the name that kubectl asks for completions, they are to be completed.

@@ -3,13 +3,16 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/doctor"
 	"github.com/m2m-operator/m2m-operator/internal/inventory/live"
+	"github.com/m2m-operator/m2m-operator/internal/manifests"
 	"github.com/m2m-operator/m2m-operator/internal/review"
 	"github.com/m2m-operator/m2m-operator/internal/version"
 )
@@ -57,22 +60,37 @@ func (s *session) examine(ctx context.Context, endpoint string) (doctor.Report, 
 	return doctor.Examine(ctx, doctor.Patient{
 		Client: c, Config: c.config, World: w, InstallNamespace: s.installNamespace, Version: version.Version, Now: s.Now,
 		Keys: func(ctx context.Context, issuer *v1alpha1.TokenIssuer) ([]string, http.Header, error) {
-			url := issuer.IssuerURL(s.installNamespace)
-			known, err := s.known(ctx, c, w, url)
-			if err != nil {
-				return nil, nil, err
-			}
-			keys, header, err := s.jwks(ctx, known.jwksURI, issuerEndpoint{authority: known.authority, instead: endpoint})
-			if err != nil {
-				return nil, nil, err
-			}
-			var kids []string
-			for _, key := range keys.Keys {
-				kids = append(kids, key.KeyID)
-			}
-			return kids, header, nil
+			return s.publishedKeys(ctx, c, issuer, endpoint)
 		},
 	})
+}
+
+// publishedKeys asks an issuer at its URL for its keys, by the authority that is in the install namespace: a tenant's
+// ConfigMap may say anything.
+func (s *session) publishedKeys(ctx context.Context, c *cluster, issuer *v1alpha1.TokenIssuer, endpoint string) ([]string, http.Header, error) {
+	authority, _, err := s.authority(ctx, c, issuer)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil, &doctor.Unanswered{Level: doctor.Problem, Check: "tls",
+			Message: fmt.Sprintf("there is no Secret %s/%s, which should hold its serving certificate", s.installNamespace, manifests.ServingName(issuer)),
+			Do:      "where spec.tls names it, make it; else look at the manager's log; --install-namespace says where the operator is"}
+	case err != nil:
+		return nil, nil, err
+	}
+	keys, header, err := s.jwks(ctx, v1alpha1.EndpointURL(issuer.IssuerURL(s.installNamespace), v1alpha1.PathJWKS),
+		issuerEndpoint{authority: authority, instead: endpoint})
+	var problem *issuerError
+	if errors.As(err, &problem) {
+		return nil, nil, &doctor.Unanswered{Level: problem.level, Check: problem.check, Message: problem.err.Error(), Do: problem.do}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	var kids []string
+	for _, key := range keys.Keys {
+		kids = append(kids, key.KeyID)
+	}
+	return kids, header, nil
 }
 
 func examined(p *page, report doctor.Report, wide bool) {

@@ -16,6 +16,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/spf13/cobra"
+
+	"github.com/m2m-operator/m2m-operator/internal/doctor"
 )
 
 const (
@@ -76,6 +78,18 @@ func (s *session) ask(request *http.Request, e issuerEndpoint) (int, http.Header
 	return response.StatusCode, response.Header, body, err
 }
 
+// issuerError is what is wrong with the answer of an issuer, or with the way to it, and what to do about that.
+type issuerError struct {
+	level doctor.Level
+	// check of doctor's that found it.
+	check string
+	err   error
+	do    string
+}
+
+func (e *issuerError) Error() string { return e.err.Error() + "; " + e.do }
+func (e *issuerError) Unwrap() error { return e.err }
+
 // unreachable says what to do about an issuer that cannot be reached.
 func unreachable(at *url.URL, e issuerEndpoint, err error) error {
 	var problem *url.Error
@@ -84,15 +98,21 @@ func unreachable(at *url.URL, e issuerEndpoint, err error) error {
 	}
 	var certificate *tls.CertificateVerificationError
 	if errors.As(err, &certificate) {
-		return fmt.Errorf("%s: its certificate is not trusted: %w; is something else at that address?", at.Host, err)
+		return &issuerError{doctor.Problem, "tls", fmt.Errorf("%s: its certificate is not trusted: %w", at.Host, err),
+			"is something else at that address? Else renew the certificate, with the host of spec.url among its names, or put its authority into ca.crt of the Secret that spec.tls names"}
 	}
 	service, rest, inside := strings.Cut(at.Hostname(), ".")
 	namespace, after, _ := strings.Cut(rest, ".")
 	if inside && (after == "svc" || strings.HasPrefix(after, "svc.")) && e.instead == "" {
-		return fmt.Errorf("%s can be reached from inside the cluster only: run `kubectl port-forward -n %s service/%s 8443:443`, "+
-			"and give --endpoint 127.0.0.1:8443 (%w)", at.Host, namespace, service, err)
+		return &issuerError{doctor.Unknown, "jwks", fmt.Errorf("%s can be reached from inside the cluster only: %w", at.Host, err),
+			fmt.Sprintf("run `kubectl port-forward -n %s service/%s 8443:443`, and give --endpoint 127.0.0.1:8443", namespace, service)}
 	}
-	return fmt.Errorf("%s cannot be reached: %w; --endpoint connects elsewhere", at.Host, err)
+	if e.instead != "" {
+		return &issuerError{doctor.Unknown, "jwks", fmt.Errorf("%s cannot be reached at %s: %w", at.Host, e.instead, err),
+			"see what listens at --endpoint: is the port-forward running?"}
+	}
+	return &issuerError{doctor.Warning, "jwks", fmt.Errorf("%s cannot be reached from here: %w", at.Host, err),
+		"see whether clients reach it, its name, Service and what is in front of it; --endpoint connects elsewhere"}
 }
 
 // jwks fetches public keys.
@@ -107,10 +127,15 @@ func (s *session) jwks(ctx context.Context, uri string, e issuerEndpoint) (jose.
 		return keys, nil, err
 	}
 	if code != http.StatusOK {
-		return keys, header, fmt.Errorf("%s answers %d", uri, code)
+		return keys, header, strange(fmt.Errorf("%s answers %d", uri, code))
 	}
 	if err := json.Unmarshal(body, &keys); err != nil {
-		return keys, header, fmt.Errorf("%s answers something that is no JWK Set: %w", uri, err)
+		return keys, header, strange(fmt.Errorf("%s answers something that is no JWK Set: %w", uri, err))
 	}
 	return keys, header, nil
+}
+
+// strange is an answer that issuers do not give.
+func strange(err error) error {
+	return &issuerError{doctor.Problem, "jwks", err, "is that an issuer? See what is in front of it, and the logs of its pods"}
 }

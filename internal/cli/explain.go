@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -52,7 +54,7 @@ func (s *session) explain() *cobra.Command {
 			}
 			var api *v1alpha1.ApiResource
 			if len(args) > 1 {
-				if api, err = findAPI(w, args[1], namespace); err != nil {
+				if api, err = apiOf(w, client, args[1], namespace); err != nil {
 					return err
 				}
 			}
@@ -63,6 +65,19 @@ func (s *session) explain() *cobra.Command {
 	addFilenames(cmd, &filenames, filenamesInstead)
 	addOutput(cmd, &format, formatWide, formatJSON, formatYAML)
 	return cmd
+}
+
+// apiOf finds API; if it may not be seen, by what the client knows of it.
+func apiOf(w review.World, client *v1alpha1.M2MClient, text, namespace string) (*v1alpha1.ApiResource, error) {
+	api, err := findAPI(w, text, namespace)
+	var hidden *hiddenError
+	if !errors.As(err, &hidden) {
+		return api, err
+	}
+	if api = toldOf(client, text, namespace); api == nil {
+		return nil, fmt.Errorf("%w; neither the status nor spec.requests of M2MClient %s/%s names it", err, client.Namespace, client.Name)
+	}
+	return api, nil
 }
 
 func explained(p *page, e review.Explanation, wide bool) {

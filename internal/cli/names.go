@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
@@ -52,15 +55,30 @@ func findClient(w review.World, text, namespace string) (*v1alpha1.M2MClient, er
 			elsewhere = append(elsewhere, client.ClientID())
 		}
 	}
-	hint := "name it as its client_id (namespace.name), or give -n"
+	guess := ""
 	if len(elsewhere) > 0 {
-		hint = "did you mean " + strings.Join(elsewhere[:min(len(elsewhere), 5)], ", ") + "?"
+		guess = "did you mean " + strings.Join(elsewhere[:min(len(elsewhere), 5)], ", ") + "?"
 	}
-	if !w.Everywhere(access.KindM2MClient) {
-		hint += "; clients of other namespaces than your own you may not see"
-	}
-	return nil, fmt.Errorf("there is no M2MClient %q: %s", text, hint)
+	return nil, absent(w, access.KindM2MClient, text, clientKeys(text, namespace), guess, "name it as its client_id (namespace.name), or give -n")
 }
+
+// absent is the error about what was not found, with what may have been meant, or else how to name it. Where it may be and
+// not be visible, it does not say that it is not there.
+func absent(w review.World, kind access.Kind, text string, places []types.NamespacedName, guess, naming string) error {
+	for _, place := range places {
+		if !w.Sees(kind, place.Namespace) {
+			return &hiddenError{fmt.Errorf("whether there is an %s %q you may not see: you may not list %ss in the namespace %s; %s", kind, text, kind, place.Namespace,
+				cmp.Or(guess, "ask somebody who may"))}
+		}
+	}
+	if !w.Everywhere(kind) {
+		return &hiddenError{fmt.Errorf("there is no %s %q that you may see, and those of other namespaces you may not see: %s", kind, text, cmp.Or(guess, naming))}
+	}
+	return fmt.Errorf("there is no %s %q: %s", kind, text, cmp.Or(guess, naming))
+}
+
+// hiddenError says that something was not found that may be there.
+type hiddenError struct{ error }
 
 // findAPI finds API: an identifier, namespace/name, or a name in the namespace.
 func findAPI(w review.World, text, namespace string) (*v1alpha1.ApiResource, error) {
@@ -78,16 +96,50 @@ func findAPI(w review.World, text, namespace string) (*v1alpha1.ApiResource, err
 	if len(identified) == 1 {
 		return identified[0], nil
 	}
-	hint := "name it as namespace/name, by its identifier, or give -n"
+	guess := ""
 	switch {
 	case len(identified) > 1:
-		hint = fmt.Sprintf("the identifier is claimed by several, name one: %s", namesOf(identified))
+		return nil, fmt.Errorf("the identifier %q is claimed by several ApiResources, name one: %s", text, namesOf(identified))
 	case len(named) > 0:
-		hint = fmt.Sprintf("did you mean %s?", namesOf(named))
-	case !w.Everywhere(access.KindApiResource):
-		hint += "; ApiResources of other namespaces than your own you may not see"
+		guess = "did you mean " + namesOf(named) + "?"
 	}
-	return nil, fmt.Errorf("there is no ApiResource %q: %s", text, hint)
+	return nil, absent(w, access.KindApiResource, text, apiKeys(text, namespace), guess, "name it as namespace/name, by its identifier, or give -n")
+}
+
+// apiKeys reads API, as far as it is no identifier: courses/course-api, or a name in the namespace.
+func apiKeys(text, namespace string) []types.NamespacedName {
+	if strings.Contains(text, ":") { // identifiers are absolute URIs
+		return nil
+	}
+	if ns, name, ok := strings.Cut(text, "/"); ok {
+		return []types.NamespacedName{{Namespace: ns, Name: name}}
+	}
+	return []types.NamespacedName{{Namespace: namespace, Name: text}}
+}
+
+// toldOf is an API that may not be seen, as the client's status and wishes know it: its name, and maybe its identifier. It
+// is nil if they do not know it.
+func toldOf(client *v1alpha1.M2MClient, text, namespace string) *v1alpha1.ApiResource {
+	known := func(ref v1alpha1.NamespacedReference, identifier string) *v1alpha1.ApiResource {
+		key := types.NamespacedName{Namespace: string(ref.Namespace), Name: string(ref.Name)}
+		if !slices.Contains(apiKeys(text, namespace), key) && (identifier == "" || identifier != text) {
+			return nil
+		}
+		out := &v1alpha1.ApiResource{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+		out.Spec.Identifier = identifier
+		return out
+	}
+	for _, entry := range client.Status.Access {
+		if api := known(entry.ApiResource, entry.Audience); api != nil {
+			return api
+		}
+	}
+	for _, request := range client.Spec.Requests {
+		if api := known(request.ApiResource, ""); api != nil {
+			return api
+		}
+	}
+	return nil
 }
 
 func namesOf(apis []*v1alpha1.ApiResource) string {

@@ -98,7 +98,7 @@ func NewCommand(e Environment) *cobra.Command {
 		Short:       "Who may call what, why, and what a change would do to that",
 		Long: "kubectl m2m answers questions about m2m-operator's objects: who may call which API, through which grant and until " +
 			"when, and what applying manifests would change in that. The engine that answers is the one that issuers decide by.\n\n" +
-			"Exit status: 0 if all is well; 1 if the command could not be carried out; 2 if it found what it looks for (lint, " +
+			"Exit status: 0 if all is well; 1 if the command could not be carried out, or verify cannot tell; 2 if it found what it looks for (lint, " +
 			"doctor, verify, diff --fail-on-widening); 3 if it changed nothing, since somebody else manages the object.",
 		Version:       version.Version,
 		SilenceErrors: true,

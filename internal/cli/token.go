@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/inventory"
 	"github.com/m2m-operator/m2m-operator/internal/manifests"
 )
 
@@ -60,6 +62,9 @@ func (s *session) runToken(ctx context.Context, name string, o tokenOptions) err
 	}
 	secret, err := credentialOf(ctx, c, machine)
 	if err != nil {
+		return err
+	}
+	if err := s.vouched(ctx, c, machine, secret); err != nil {
 		return err
 	}
 	e := issuerEndpoint{authority: secret.Data[manifests.KeyAuthority], instead: o.endpoint}
@@ -116,6 +121,31 @@ func credentialOf(ctx context.Context, c *cluster, machine *v1alpha1.M2MClient) 
 	return secret, nil
 }
 
+// vouched refuses a Secret that would send the request elsewhere than to the client's TokenIssuer, as far as that may be
+// read: whoever may write Secrets in the client's namespace would choose what address is asked, from this machine.
+func (s *session) vouched(ctx context.Context, c *cluster, machine *v1alpha1.M2MClient, secret *corev1.Secret) error {
+	issuer := &v1alpha1.TokenIssuer{}
+	name := cmp.Or(machine.Spec.IssuerRef.Name, inventory.DefaultIssuer)
+	switch err := c.Get(ctx, types.NamespacedName{Name: name}, issuer); {
+	case apierrors.IsForbidden(err):
+		return nil // their own namespace is what tenants go by
+	case apierrors.IsNotFound(err):
+		return fmt.Errorf("there is no TokenIssuer %q, which M2MClient %s/%s is of", name, machine.Namespace, machine.Name)
+	case err != nil:
+		return fmt.Errorf("read TokenIssuer %s: %w", name, err)
+	}
+	url := issuer.IssuerURL(s.installNamespace)
+	for _, told := range [][2]string{
+		{manifests.KeyIssuer, url}, {manifests.KeyTokenEndpoint, v1alpha1.EndpointURL(url, v1alpha1.PathToken)},
+	} {
+		if got := string(secret.Data[told[0]]); got != told[1] {
+			return fmt.Errorf("the Secret %s/%s has the %s %q, and that of TokenIssuer %s is %q: nothing is sent there; see the conditions of the M2MClient",
+				secret.Namespace, secret.Name, told[0], got, name, told[1])
+		}
+	}
+	return nil
+}
+
 // tokenAnswer is RFC 6749 sections 5.1 and 5.2.
 type tokenAnswer struct {
 	AccessToken      string `json:"access_token"`
@@ -170,10 +200,11 @@ func (s *session) show(ctx context.Context, issuer string, answer tokenAnswer, o
 	if err != nil {
 		return err
 	}
-	v := verifyToken(answer.AccessToken, p, trust{url: issuer, keys: keys, audience: o.audience}, s.Now())
+	v := verifyToken(answer.AccessToken, p, trust{url: issuer, source: "the Secret", keys: keys, audience: o.audience}, s.Now())
 	if answer.RejectedScope != "" {
 		v.Notes = append(v.Notes, "Not granted, and left out: "+answer.RejectedScope)
 	}
+	v.judge()
 	if err := s.print(o.format, v, v.print); err != nil || v.Valid {
 		return err
 	}

@@ -65,12 +65,46 @@ type check struct {
 	Message string `json:"message"`
 }
 
+// Verdicts on tokens.
+const (
+	verdictValid = "valid"
+	// verdictIntrospected: whoever asks the issuer refuses it, and whoever does not accepts it.
+	verdictIntrospected = "validWithoutIntrospection"
+	verdictInvalid      = "invalid"
+	// verdictUnknown: what it depends on cannot be seen.
+	verdictUnknown = "unknown"
+)
+
+// checkIntrospect is the check that not every verifier makes.
+const checkIntrospect = "introspect"
+
 // verification is what a verifier would say of a token.
 type verification struct {
+	// Verdict is valid, validWithoutIntrospection, invalid or unknown.
+	Verdict string `json:"verdict"`
+	// Valid: a verifier that does not introspect accepts it.
 	Valid bool `json:"valid"`
 	presented
 	Checks []check  `json:"checks"`
 	Notes  []string `json:"notes,omitempty"`
+}
+
+// judge draws the verdict from the checks.
+func (v *verification) judge() {
+	has := func(result string, introspect bool) bool {
+		return slices.ContainsFunc(v.Checks, func(c check) bool { return c.Result == result && (c.Name == checkIntrospect) == introspect })
+	}
+	switch {
+	case has(resultFailed, false):
+		v.Verdict = verdictInvalid
+	case has(resultUnknown, false):
+		v.Verdict = verdictUnknown
+	case has(resultFailed, true):
+		v.Verdict = verdictIntrospected
+	default:
+		v.Verdict = verdictValid
+	}
+	v.Valid = v.Verdict == verdictValid || v.Verdict == verdictIntrospected
 }
 
 func (v *verification) add(name string, ok bool, format string, args ...any) {
@@ -96,9 +130,18 @@ var refusals = map[string]string{
 // trust is what a verifier knows of an issuer.
 type trust struct {
 	url      string
+	source   string // of the trust in it
 	keys     jose.JSONWebKeySet
 	revoked  []string // kids that the TokenIssuer revokes
 	audience string   // that is expected; "" if any is
+}
+
+// algorithm by which the key signs, "" if there is no such key.
+func (t trust) algorithm(kid string) string {
+	if found := t.keys.Key(kid); len(found) == 1 {
+		return found[0].Algorithm
+	}
+	return ""
 }
 
 // verifyToken says what a verifier with this trust would say, whose clock shows now.
@@ -120,7 +163,7 @@ func verifyToken(compact string, p presented, t trust, now time.Time) verificati
 		{"form", []string{token.ReasonTooLarge, token.ReasonMalformed, token.ReasonOtherType}, "a JWT of the type " + token.Type},
 		{"key", []string{token.ReasonUnknownKey}, fmt.Sprintf("%s is among the %d published keys", kid, len(t.keys.Keys))},
 		{"signature", []string{token.ReasonSignature}, fmt.Sprintf("%v, by that key", p.Header["alg"])},
-		{"issuer", []string{token.ReasonOtherIssuer}, t.url},
+		{"issuer", []string{token.ReasonOtherIssuer}, t.url + ", by " + t.source},
 		{"time", []string{token.ReasonExpired, token.ReasonNotYetValid}, "valid " + span(verified, now)},
 	}
 	for _, step := range steps {
@@ -132,6 +175,9 @@ func verifyToken(compact string, p presented, t trust, now time.Time) verificati
 		switch {
 		case reason == token.ReasonUnknownKey && slices.Contains(t.revoked, kid):
 			message = "the key " + kid + " was revoked in the TokenIssuer's spec.signing.revokedKeys: its tokens are worth nothing"
+		case reason == token.ReasonSignature && p.Header["alg"] != t.algorithm(kid):
+			message = fmt.Sprintf("its header's alg is %v, and the key that its kid names signs by %s alone: it was changed, or made by somebody else",
+				p.Header["alg"], t.algorithm(kid))
 		case reason == token.ReasonExpired:
 			message += fmt.Sprintf(", at %s, %s ago", moment(verified.Expiry), now.Sub(verified.Expiry).Round(time.Second))
 		case reason == token.ReasonNotYetValid:
@@ -154,15 +200,20 @@ func span(v token.Verified, now time.Time) string {
 
 // verified prints a verification for people.
 func (v verification) print(p *page) {
-	if v.Valid {
+	switch v.Verdict {
+	case verdictValid:
 		p.coloured(green, "The token is valid.")
-	} else {
+	case verdictIntrospected:
+		p.coloured(yellow, "The token is valid for verifiers that do not introspect.")
+	case verdictUnknown:
+		p.coloured(yellow, "Whether the token is valid cannot be told.")
+	default:
 		p.coloured(red, "The token is not valid.")
 	}
 	p.line("")
 	for _, c := range v.Checks {
 		colour := map[string]colour{resultOK: green, resultFailed: red, resultUnknown: yellow}[c.Result]
-		p.coloured(colour, "%-9s %-8s %s", c.Name, c.Result, c.Message)
+		p.coloured(colour, "%-10s %-8s %s", c.Name, c.Result, c.Message)
 	}
 	for _, part := range []struct {
 		name   string

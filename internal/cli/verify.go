@@ -5,20 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/access"
 	"github.com/m2m-operator/m2m-operator/internal/inventory/live"
-	"github.com/m2m-operator/m2m-operator/internal/manifests"
 	"github.com/m2m-operator/m2m-operator/internal/review"
+	"github.com/spf13/cobra"
 )
 
 type verifyOptions struct{ audience, endpoint, format string }
@@ -31,7 +24,12 @@ func (s *session) verify() *cobra.Command {
 		Long: "Looks at a token as an API does that verifies it: is its issuer known, was it signed by a key that the issuer " +
 			"publishes, is it still valid, and for which API. It also says what introspection would add: whether the client is " +
 			"suspended, or its tokens are revoked. - reads the token from the standard input, which keeps it out of the shell's " +
-			"history. The exit status is 2 if the token is not valid.",
+			"history.\n\n" +
+			"Which issuers there are, TokenIssuers say, and the operator's own Secrets how their certificates are checked. Who may not " +
+			"read them is answered by what the operator wrote for the APIs and clients of the namespace: name it with -n. No address " +
+			"is asked that only the token names.\n\n" +
+			"The exit status is 2 if the token is not valid, and 1 if that cannot be told. A token that verifiers accept unless they " +
+			"introspect is valid.",
 		Example: "  kubectl m2m token jobs.publisher --raw | kubectl m2m verify - --audience https://courses.example.com/api",
 		Args:    arguments(1, 1, "a TOKEN, or -"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -43,10 +41,17 @@ func (s *session) verify() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := s.print(o.format, v, v.print); err != nil || v.Valid {
+			v.judge()
+			if err := s.print(o.format, v, v.print); err != nil {
 				return err
 			}
-			return &status{ExitFound, errors.New("the token is not valid")}
+			switch v.Verdict {
+			case verdictInvalid:
+				return &status{ExitFound, errors.New("the token is not valid")}
+			case verdictUnknown:
+				return &status{ExitFailed, errors.New("whether the token is valid cannot be told")}
+			}
+			return nil
 		},
 	}
 	cmd.Flags().StringVar(&o.audience, "audience", "", "Identifier of the API that looks at the token")
@@ -84,86 +89,26 @@ func (s *session) runVerify(ctx context.Context, compact string, o verifyOptions
 		return verification{}, err
 	}
 	w := review.NewWorld(objects, s.installNamespace, s.Now())
-	known, err := s.known(ctx, c, w, p.text("iss"))
+	known, missing, err := s.known(ctx, c, w, p.text("iss"), p.text("client_id"))
 	if err != nil {
 		return verification{}, err
 	}
-	if known == nil {
-		v := verification{presented: p}
-		v.add("issuer", false, "no TokenIssuer, and no ConfigMap of an API's or a client's that you may see, is of the issuer %q", p.text("iss"))
-		v.Notes = w.Unseen()
-		return v, nil
+	if known == nil { // nobody is asked: only the token names this issuer
+		return verification{presented: p, Checks: []check{missing}, Notes: w.Unseen()}, nil
 	}
-	keys, _, err := s.jwks(ctx, known.jwksURI, issuerEndpoint{authority: known.authority, instead: o.endpoint})
+	keys, _, err := s.jwks(ctx, known.jwksURI(), issuerEndpoint{authority: known.authority, instead: o.endpoint})
 	if err != nil {
 		return verification{}, err
 	}
-	v := verifyToken(compact, p, trust{url: p.text("iss"), keys: keys, revoked: known.revokedKeys, audience: o.audience}, s.Now())
+	t := trust{url: known.url, source: known.source, keys: keys, audience: o.audience}
+	if known.issuer != nil {
+		t.revoked = known.issuer.RevokedKeys()
+	}
+	v := verifyToken(compact, p, t, s.Now())
 	if v.Valid {
 		v.introspect(w, known)
 	}
 	return v, nil
-}
-
-// knownIssuer is what can be seen of a token's issuer.
-type knownIssuer struct {
-	jwksURI       string
-	authority     []byte
-	issuer        *v1alpha1.TokenIssuer // nil if it may not be read
-	revokedKeys   []string
-	revokedBefore time.Time
-}
-
-// known finds the issuer of a token: its TokenIssuer, and what the operator tells APIs and clients of it. It is nil if
-// there is none.
-func (s *session) known(ctx context.Context, c *cluster, w review.World, url string) (*knownIssuer, error) {
-	var out *knownIssuer
-	for _, issuer := range w.Issuers() {
-		if issuer.IssuerURL(s.installNamespace) == url && !slices.Contains(w.Assumed, issuer.Name) {
-			out = &knownIssuer{jwksURI: v1alpha1.EndpointURL(url, v1alpha1.PathJWKS), issuer: issuer, revokedKeys: issuer.RevokedKeys()}
-			if before := issuer.Spec.RevokeTokensIssuedBefore; before != nil {
-				out.revokedBefore = before.Time
-			}
-		}
-	}
-	told, err := tellings(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	for _, configMap := range told {
-		if configMap.Data[manifests.KeyIssuer] != url {
-			continue
-		}
-		if out == nil {
-			out = &knownIssuer{jwksURI: v1alpha1.EndpointURL(url, v1alpha1.PathJWKS)}
-		}
-		out.authority = []byte(configMap.Data[manifests.KeyAuthority])
-		return out, nil
-	}
-	if out != nil && out.issuer != nil { // nobody was told yet
-		secret := &corev1.Secret{}
-		err := c.Get(ctx, client.ObjectKey{Namespace: s.installNamespace, Name: manifests.ServingName(out.issuer)}, secret)
-		if err == nil {
-			out.authority = secret.Data[manifests.KeyAuthority]
-		} else if !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// tellings are the ConfigMaps by which the operator tells APIs and clients of their issuers.
-func tellings(ctx context.Context, c *cluster) ([]corev1.ConfigMap, error) {
-	list := &corev1.ConfigMapList{}
-	written := client.MatchingLabels{manifests.LabelManagedBy: manifests.ManagedBy}
-	err := c.List(ctx, list, written)
-	if apierrors.IsForbidden(err) {
-		err = c.List(ctx, list, written, client.InNamespace(c.namespace))
-	}
-	if apierrors.IsForbidden(err) {
-		return nil, nil
-	}
-	return list.Items, err
 }
 
 // introspect adds what an API learns only if it asks the issuer.
@@ -171,13 +116,12 @@ func (v *verification) introspect(w review.World, known *knownIssuer) {
 	issued, _ := v.Claims["iat"].(float64)
 	at := time.Unix(int64(issued), 0)
 	tell := func(message string) {
-		v.Checks = append(v.Checks, check{"introspect", resultFailed, message + ". A verifier that does not introspect accepts it nevertheless"})
+		v.Checks = append(v.Checks, check{checkIntrospect, resultFailed, message + ". A verifier that does not introspect accepts it nevertheless"})
 	}
 	if known.issuer == nil {
 		v.Notes = append(v.Notes, "Whether the TokenIssuer revokes its tokens was not looked at: you may not read it")
-	}
-	if at.Before(known.revokedBefore) {
-		tell("the TokenIssuer revokes all tokens from before " + moment(known.revokedBefore))
+	} else if before := known.issuer.Spec.RevokeTokensIssuedBefore; before != nil && at.Before(before.Time) {
+		tell("the TokenIssuer revokes all tokens from before " + moment(before.Time))
 	}
 	id := v.text("client_id")
 	machine, found := w.Index.Client(id)

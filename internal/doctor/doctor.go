@@ -34,7 +34,7 @@ type Finding struct {
 	Check   string `json:"check"`
 	Object  string `json:"object,omitempty"`
 	Message string `json:"message"`
-	// Do is what to do about it; "" where nothing is.
+	// Do is what to do about it; "" if it is ok.
 	Do string `json:"do,omitempty"`
 }
 
@@ -63,6 +63,14 @@ type Patient struct {
 	Now func() time.Time
 }
 
+// Unanswered is why an issuer at its URL gave no keys: a finding about it.
+type Unanswered struct {
+	Level              Level
+	Check, Message, Do string
+}
+
+func (u *Unanswered) Error() string { return u.Message + "; " + u.Do }
+
 type examination struct {
 	Patient
 	report Report
@@ -78,7 +86,7 @@ func Examine(ctx context.Context, p Patient) (Report, error) {
 		}
 	}
 	for _, unseen := range e.World.Unseen() {
-		e.add(Unknown, "access", "", unseen, "run it with the rights of a cluster administrator")
+		e.add(Unknown, "access", "", unseen, askAdministrator)
 	}
 	return e.report, nil
 }
@@ -95,9 +103,12 @@ func (e *examination) add(level Level, check, object, message, do string) {
 	}
 }
 
-// notLooked adds what could not be looked at because of an error.
-func (e *examination) notLooked(check, object string, err error) {
-	e.add(Unknown, check, object, fmt.Sprintf("not looked at: %v", err), "")
+// askAdministrator is what to do about what may not be looked at.
+const askAdministrator = "run it with the rights of a cluster administrator"
+
+// notLooked adds what could not be looked at because of an error, and what to do about that.
+func (e *examination) notLooked(check, object string, err error, do string) {
+	e.add(Unknown, check, object, fmt.Sprintf("not looked at: %v", err), do)
 }
 
 func (e *examination) ok(check, object, format string, args ...any) {

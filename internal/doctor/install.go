@@ -48,7 +48,7 @@ func (e *examination) install(ctx context.Context) error {
 		case apierrors.IsNotFound(err):
 			e.add(Problem, "install", object, "it is not there", installAgain)
 		case apierrors.IsForbidden(err):
-			e.notLooked("install", object, err)
+			e.notLooked("install", object, err, askAdministrator)
 		case err != nil:
 			return fmt.Errorf("read %s: %w", object, err)
 		case !apiequality.Semantic.DeepEqual(ours.Spec.Versions[0].Schema, theirs.Spec.Versions[0].Schema):
@@ -67,7 +67,7 @@ func (e *examination) install(ctx context.Context) error {
 func (e *examination) versions(ctx context.Context) error {
 	list := &appsv1.DeploymentList{}
 	if err := e.Client.List(ctx, list, client.InNamespace(e.InstallNamespace)); apierrors.IsForbidden(err) {
-		e.notLooked("versions", "", err)
+		e.notLooked("versions", "", err, askAdministrator)
 		return nil
 	} else if err != nil {
 		return fmt.Errorf("list Deployments: %w", err)
@@ -133,7 +133,7 @@ func (e *examination) rights(ctx context.Context) error {
 		object := "ServiceAccount " + e.InstallNamespace + "/" + account
 		switch {
 		case apierrors.IsForbidden(err):
-			e.notLooked("rbac", object, err)
+			e.notLooked("rbac", object, err, askAdministrator)
 		case err != nil:
 			return err
 		case len(refused) > 0:

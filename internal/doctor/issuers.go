@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/access"
 )
 
 const (
@@ -25,7 +27,7 @@ const (
 // issuers looks at each TokenIssuer, and asks it and its pods.
 func (e *examination) issuers(ctx context.Context) error {
 	issuers := e.World.Issuers()
-	if len(issuers) == 0 {
+	if len(issuers) == 0 && e.World.Everywhere(access.KindTokenIssuer) { // else that they may not be read is said elsewhere
 		e.add(Problem, "issuer", "", "there is no TokenIssuer: nobody can have a token", "create one named default; the manager does so with --create-default-issuer")
 	}
 	for _, issuer := range issuers {
@@ -85,8 +87,13 @@ func (e *examination) atURL(ctx context.Context, issuer *v1alpha1.TokenIssuer) {
 	object := "TokenIssuer " + issuer.Name
 	before := e.Now()
 	kids, header, err := e.Keys(ctx, issuer)
-	if err != nil {
-		e.notLooked("jwks", object, err)
+	var unanswered *Unanswered
+	switch {
+	case errors.As(err, &unanswered):
+		e.add(unanswered.Level, unanswered.Check, object, unanswered.Message, unanswered.Do)
+		return
+	case err != nil:
+		e.notLooked("jwks", object, err, askAdministrator)
 		return
 	}
 	e.pace.take(object, header, before, e.Now())

@@ -38,7 +38,7 @@ func (e *examination) pods(ctx context.Context, issuer *v1alpha1.TokenIssuer) er
 	list := &corev1.PodList{}
 	err := e.Client.List(ctx, list, client.InNamespace(e.InstallNamespace), client.MatchingLabels{manifests.LabelIssuer: issuer.Name})
 	if apierrors.IsForbidden(err) {
-		e.notLooked("watches", object, err)
+		e.notLooked("watches", object, err, askAdministrator)
 		return nil
 	} else if err != nil {
 		return fmt.Errorf("list Pods: %w", err)
@@ -57,7 +57,7 @@ func (e *examination) pods(ctx context.Context, issuer *v1alpha1.TokenIssuer) er
 	for _, pod := range running {
 		kids, err := e.podKeys(ctx, pod)
 		if err != nil {
-			e.notLooked("jwks", "Pod "+pod.Namespace+"/"+pod.Name, err)
+			e.podSilent("jwks", pod, err)
 		} else {
 			answers[strings.Join(kids, ", ")] = append(answers[strings.Join(kids, ", ")], pod.Name)
 		}
@@ -85,7 +85,7 @@ func (e *examination) podKeys(ctx context.Context, pod corev1.Pod) ([]string, er
 	e.pace.take("Pod "+pod.Namespace+"/"+pod.Name, header, before, e.Now())
 	set := jose.JSONWebKeySet{}
 	if err := json.Unmarshal(body, &set); err != nil {
-		return nil, fmt.Errorf("its answer is no JWK Set: %w", err)
+		return nil, errNoKeys
 	}
 	var kids []string
 	for _, key := range set.Keys {
@@ -99,7 +99,7 @@ func (e *examination) podMetrics(ctx context.Context, pod corev1.Pod) {
 	object := "Pod " + pod.Namespace + "/" + pod.Name
 	body, _, err := e.ask(ctx, pod, "ops", "/metrics")
 	if err != nil {
-		e.notLooked("watches", object, err)
+		e.podSilent("watches", pod, err)
 		return
 	}
 	const look = "compare its log with others'; deleting the pod makes it read everything anew"
@@ -107,13 +107,32 @@ func (e *examination) podMetrics(ctx context.Context, pod corev1.Pod) {
 	synced, _ := metric(body, "m2m_issuer_synced")
 	switch {
 	case !known:
-		e.add(Unknown, "watches", object, "its metrics do not say how old what it knows is", "")
+		e.add(Unknown, "watches", object, "its metrics do not say how old what it knows is",
+			"is its port ops that of an issuer of this version? "+installAgain)
 	case synced == 0:
 		e.add(Problem, "watches", object, "it has not read all objects since it started, and issues nothing", look)
 	case silence > stale.Seconds():
 		e.add(Problem, "watches", object, fmt.Sprintf("it has not heard the API server for %.0f seconds: what is taken away meanwhile counts there still", silence), look)
 	default:
 		e.ok("watches", object, "it heard the API server within the last %.0f seconds", silence+1)
+	}
+}
+
+var (
+	errNoProxy = errors.New("you may not ask pods through the API server")
+	errNoKeys  = errors.New("its answer is no JWK Set")
+)
+
+// podSilent adds that a pod did not answer what it was asked.
+func (e *examination) podSilent(check string, pod corev1.Pod, err error) {
+	object := "Pod " + pod.Namespace + "/" + pod.Name
+	switch {
+	case errors.Is(err, errNoProxy):
+		e.notLooked(check, object, err, "have somebody with the right to get pods/proxy in "+pod.Namespace+" run it")
+	case errors.Is(err, errNoKeys):
+		e.add(Problem, check, object, err.Error(), "is it an issuer of this version? Look at its log; deleting it helps")
+	default:
+		e.notLooked(check, object, err, fmt.Sprintf("kubectl describe pod -n %s %s, and its log; the API server must be able to reach it", pod.Namespace, pod.Name))
 	}
 }
 
@@ -162,7 +181,7 @@ func (e *examination) ask(ctx context.Context, pod corev1.Pod, port, path string
 	case err != nil:
 		return nil, nil, err
 	case response.StatusCode == http.StatusForbidden:
-		return nil, nil, errors.New("you may not ask pods through the API server (get pods/proxy)")
+		return nil, nil, errNoProxy
 	case response.StatusCode != http.StatusOK:
 		return nil, nil, fmt.Errorf("GET %s at port %d: %s", path, number, response.Status)
 	}

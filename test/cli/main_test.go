@@ -90,7 +90,7 @@ func prepare() error {
 	if err := writeKubeconfig("admin", world.Plane.Admin()); err != nil {
 		return err
 	}
-	for user, namespace := range map[string]string{"job-team": "jobs", "course-team": "courses", "nobody": ""} {
+	for user, namespace := range map[string]string{"job-team": "jobs", "course-team": "courses", "nobody": "", "viewer": ""} {
 		config, err := world.Plane.UserConfig(user)
 		if err == nil {
 			err = writeKubeconfig(user, config)
@@ -102,7 +102,23 @@ func prepare() error {
 			return err
 		}
 	}
-	return nil
+	return bindViewer("viewer")
+}
+
+// bindViewer lets a user read everything but Secrets, in the whole cluster.
+func bindViewer(user string) error {
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "test-" + user}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{v1alpha1.GroupVersion.Group, "apps"}, Resources: []string{"*"}, Verbs: []string{"get", "list"}},
+		{APIGroups: []string{""}, Resources: []string{"configmaps", "namespaces", "pods"}, Verbs: []string{"get", "list"}},
+	}}
+	if err := world.Admin.Create(ctx, role); err != nil {
+		return err
+	}
+	return world.Admin.Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: role.Name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}},
+	})
 }
 
 func writeKubeconfig(name string, config *rest.Config) error {
@@ -190,6 +206,10 @@ func get[T client.Object](t testing.TB, object T, namespace, name string) T {
 		t.Fatal(err)
 	}
 	return object
+}
+
+func keyOf(namespace, name string) client.ObjectKey {
+	return client.ObjectKey{Namespace: namespace, Name: name}
 }
 
 func create(t testing.TB, objects ...client.Object) {

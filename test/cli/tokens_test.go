@@ -16,10 +16,11 @@ import (
 
 // told is the part of an answer about a token that tests look at.
 type told struct {
-	Valid  bool           `json:"valid"`
-	Claims map[string]any `json:"claims"`
-	Checks []struct{ Name, Result, Message string }
-	Notes  []string
+	Verdict string
+	Valid   bool           `json:"valid"`
+	Claims  map[string]any `json:"claims"`
+	Checks  []struct{ Name, Result, Message string }
+	Notes   []string
 }
 
 // failed is the check that did not succeed, with its message.
@@ -61,7 +62,7 @@ func TestTokenOfOthers(t *testing.T) {
 	}}
 	machine := &v1alpha1.M2MClient{ObjectMeta: metav1.ObjectMeta{Namespace: "jobs", Name: "inside"}}
 	create(t, inside, machine)
-	kubectl(t, "admin", "token", "jobs.inside").expect(t, 1, "from inside the cluster only",
+	kubectl(t, "job-team", "token", "jobs.inside").expect(t, 1, "from inside the cluster only",
 		"kubectl port-forward -n m2m-system service/m2m-issuer-default 8443:443", "--endpoint 127.0.0.1:8443")
 
 	insecure := inside.DeepCopy()
@@ -69,7 +70,7 @@ func TestTokenOfOthers(t *testing.T) {
 	if err := world.Admin.Update(ctx, insecure); err != nil {
 		t.Fatal(err)
 	}
-	kubectl(t, "admin", "token", "jobs.inside").expect(t, 1, "is not https")
+	kubectl(t, "job-team", "token", "jobs.inside").expect(t, 1, "is not https")
 
 	keyless := &v1alpha1.M2MClient{ObjectMeta: metav1.ObjectMeta{Namespace: "jobs", Name: "keyless"}}
 	keyless.Spec.Authentication = []v1alpha1.AuthenticationMethod{v1alpha1.AuthenticateByServiceAccount}
@@ -125,6 +126,8 @@ func TestVerify(t *testing.T) {
 		"expired":        {raw, at(time.Now().Add(time.Hour)), nil, "time: it has expired"},
 		"of the future":  {raw, at(time.Now().Add(-time.Hour)), nil, "time: it was issued in the future"},
 		"edited":         {changed("courses:publish", "courses:write"), cli.Environment{}, nil, "signature: "},
+		"no algorithm":   {header(withAlgorithm(t, parts[0], "none")), cli.Environment{}, nil, "signature: its header's alg is none, and the key that its kid names signs by ES256 alone"},
+		"a shared key":   {header(withAlgorithm(t, parts[0], "HS256")), cli.Environment{}, nil, "signature: its header's alg is HS256"},
 		"another issuer": {changed("https://127.0.0.1", "https://127.0.0.2"), cli.Environment{}, nil, "issuer: no TokenIssuer"},
 		"another key":    {header(`{"alg":"ES256","kid":"none","typ":"at+jwt"}`), cli.Environment{}, nil, "key: no published key"},
 		"another type":   {header(`{"alg":"ES256","kid":"none","typ":"JWT"}`), cli.Environment{}, nil, "form: its header's typ"},
@@ -141,6 +144,16 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// withAlgorithm is the text of a header that names another algorithm.
+func withAlgorithm(t *testing.T, header, algorithm string) string {
+	t.Helper()
+	text, err := base64.RawURLEncoding.DecodeString(header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Replace(string(text), "ES256", algorithm, 1)
+}
+
 // TestVerifyTellsOfRevocation: what a verifier does not see that does not introspect.
 func TestVerifyTellsOfRevocation(t *testing.T) {
 	settled(t)
@@ -155,7 +168,7 @@ func TestVerifyTellsOfRevocation(t *testing.T) {
 		suite.Save(t, world.Admin, machine)
 	})
 	r := kubectlAt(t, cli.Environment{}, "admin", raw, "verify", "-")
-	r.expect(t, 0, "The token is valid.", "cart.cart-service is suspended", "does not introspect accepts it")
+	r.expect(t, 0, "The token is valid for verifiers that do not introspect.", "cart.cart-service is suspended", "does not introspect accepts it")
 
 	machine.Spec.Suspend = false
 	suite.Save(t, world.Admin, machine)
