@@ -56,6 +56,7 @@ func (s *session) change(ctx context.Context, c *cluster, object client.Object, 
 		if o.dryRun || (manager != "" && !o.force) {
 			return s.instead(patch, name, manager, o)
 		}
+		applies := appliesOf(object, map[string]any{"spec": fields})
 		// Whoever writes in between is not overwritten: lists are sent as a whole.
 		metadata["resourceVersion"] = object.GetResourceVersion()
 		text, err := json.Marshal(patch)
@@ -64,6 +65,10 @@ func (s *session) change(ctx context.Context, c *cluster, object client.Object, 
 		}
 		if err := c.Patch(ctx, object, client.RawPatch(types.MergePatchType, text), fieldOwner); err != nil {
 			return err
+		}
+		if applies != "" {
+			_, _ = fmt.Fprintf(s.ErrOut, "warning: the field manager %q applies what was changed: write it into its manifest too, else the next "+
+				"kubectl apply --server-side ends in a conflict with %q\n", applies, fieldOwner)
 		}
 		if manager != "" {
 			_, _ = fmt.Fprintf(s.ErrOut, "warning: %s is managed by %s, which may undo this: commit it there too\n", name, manager)

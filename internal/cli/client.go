@@ -11,12 +11,11 @@ import (
 )
 
 func (s *session) client() *cobra.Command {
-	cmd := &cobra.Command{Use: "client", Short: "A client's credentials: rotate, suspend, resume, revoke"}
-	cmd.AddCommand(s.clientRotate(),
+	return group(&cobra.Command{Use: "client", Short: "A client's credentials: rotate, suspend, resume, revoke"},
+		s.clientRotate(),
 		s.clientSuspend("suspend", true, "Block a client at once: it gets no token until it is resumed", "it gets no token any more; tokens that are out live until they expire, see docs/operating/revoking.md"),
 		s.clientSuspend("resume", false, "Let a suspended client have tokens again", "it gets tokens again"),
 		s.clientRevoke())
-	return cmd
 }
 
 // changeClient is a command that changes one client.

@@ -59,6 +59,44 @@ func TestColours(t *testing.T) {
 	}
 }
 
+// TestNoColour: a terminal has colours, unless its user does not want them (no-color.org), or it has none.
+func TestNoColour(t *testing.T) {
+	terminal, err := os.Open("/dev/ptmx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	for name, c := range map[string]struct {
+		noColour, term string
+		want           bool
+	}{"terminal": {"", "xterm", true}, "NO_COLOR": {"1", "xterm", false}, "dumb": {"", "dumb", false}} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("NO_COLOR", c.noColour)
+			t.Setenv("TERM", c.term)
+			if got := cli.Terminal(terminal); got != c.want {
+				t.Errorf("colours: %v", got)
+			}
+		})
+	}
+}
+
+// TestMisspeltCommands: one error each, in one line, and never a help that looks like success.
+func TestMisspeltCommands(t *testing.T) {
+	for line, want := range map[string]string{
+		"explian":       "error: unknown command \"explian\" for \"kubectl m2m\": did you mean explain?\nSee 'kubectl m2m --help'.\n",
+		"nonsense":      "error: unknown command \"nonsense\" for \"kubectl m2m\"\nSee 'kubectl m2m --help'.\n",
+		"keys lst":      "error: unknown command \"lst\" for \"kubectl m2m keys\": did you mean list?\nSee 'kubectl m2m keys --help'.\n",
+		"client resumx": "error: unknown command \"resumx\" for \"kubectl m2m client\": did you mean resume?\nSee 'kubectl m2m client --help'.\n",
+	} {
+		if r := run(t, "", strings.Fields(line)...); r.code != 1 || r.errOut != want || r.out != "" {
+			t.Errorf("%s: exit status %d\n%s%s", line, r.code, r.out, r.errOut)
+		}
+	}
+	if r := run(t, "", "keys"); r.code != 0 || !strings.Contains(r.out, "rotate") {
+		t.Errorf("keys: exit status %d\n%s%s", r.code, r.out, r.errOut)
+	}
+}
+
 // TestMarkdownIsInert: what a pull request writes into a manifest is text in the comment on it.
 func TestMarkdownIsInert(t *testing.T) {
 	manifest := `

@@ -11,16 +11,22 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
+	"github.com/m2m-operator/m2m-operator/internal/review"
 )
 
 func (s *session) keys() *cobra.Command {
-	cmd := &cobra.Command{Use: "keys", Short: "Signing keys of a TokenIssuer: list, rotate, revoke"}
-	cmd.AddCommand(s.keysList(), s.keysRotate(), s.keysRevoke())
-	return cmd
+	return group(&cobra.Command{Use: "keys", Short: "Signing keys of a TokenIssuer: list, rotate, revoke"},
+		s.keysList(), s.keysRotate(), s.keysRevoke())
+}
+
+// listedKeys is the answer to keys list.
+type listedKeys struct {
+	Keys []listedKey `json:"keys"`
 }
 
 // listedKey is one published key.
 type listedKey struct {
+	// Issuer is the name of the TokenIssuer.
 	Issuer string `json:"issuer"`
 	v1alpha1.SigningKeyStatus
 }
@@ -53,7 +59,7 @@ func (s *session) keysList() *cobra.Command {
 					keys = append(keys, listedKey{issuer.Name, key})
 				}
 			}
-			return s.print(format, keys, func(p *page) {
+			return s.print(format, listedKeys{keys}, func(p *page) {
 				var rows [][]string
 				for _, k := range keys {
 					rows = append(rows, []string{k.Issuer, k.KID, string(k.Algorithm), string(k.State), moment(k.SinceTime.Time), until(k.UntilTime)})
@@ -158,9 +164,27 @@ func (s *session) keysRevoke() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&name, "issuer", name, "TokenIssuer that the keys are of")
-	_ = cmd.RegisterFlagCompletionFunc("issuer", s.complete(issuerNames)) // the flag exists
+	_ = cmd.RegisterFlagCompletionFunc("issuer", s.completeFlag(func(w review.World, _ *cobra.Command, _ []string) []string {
+		return issuerNames(w, nil)
+	})) // the flag exists
+	cmd.ValidArgsFunction = s.completeFlag(func(w review.World, _ *cobra.Command, args []string) []string {
+		return publishedKIDs(w, name, args)
+	})
 	addChange(cmd, &o)
 	return cmd
+}
+
+// publishedKIDs are those of an issuer that are not among the ones named already.
+func publishedKIDs(w review.World, name string, named []string) []string {
+	var out []string
+	if issuer := w.Issuer(name); issuer != nil {
+		for _, key := range issuer.Status.Keys {
+			if !slices.Contains(named, key.KID) {
+				out = append(out, key.KID)
+			}
+		}
+	}
+	return out
 }
 
 // revokeKeys is the list with the kids, each of which must be one that is published.

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -148,77 +146,4 @@ func namesOf(apis []*v1alpha1.ApiResource) string {
 		out = append(out, api.Namespace+"/"+api.Name)
 	}
 	return strings.Join(out, ", ")
-}
-
-// completion completes the arguments of a command: at each place the names that there are.
-type completion func(w review.World, args []string) []string
-
-func (s *session) complete(places ...completion) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		if len(args) >= len(places) {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		filenames, _ := cmd.Flags().GetStringSlice(flagFilename) // not every command has it
-		w, err := s.world(cmd.Context(), filenames, namespacesOf(args...)...)
-		if err != nil {
-			cobra.CompErrorln(err.Error()) // to where the shell does not look, but who wonders does
-			return nil, cobra.ShellCompDirectiveError
-		}
-		return places[len(args)](w, args), cobra.ShellCompDirectiveNoFileComp
-	}
-}
-
-func clientIDs(w review.World, _ []string) []string {
-	var out []string
-	for _, client := range w.Clients() {
-		out = append(out, client.ClientID())
-	}
-	return out
-}
-
-func apiNames(w review.World, _ []string) []string {
-	var out []string
-	for _, api := range w.APIs() {
-		out = append(out, api.Namespace+"/"+api.Name)
-	}
-	return out
-}
-
-func issuerNames(w review.World, _ []string) []string {
-	var out []string
-	for _, issuer := range w.Issuers() {
-		out = append(out, issuer.Name)
-	}
-	return out
-}
-
-// scopeNames are those of the API before.
-func scopeNames(w review.World, args []string) []string {
-	api, err := findAPI(w, args[0], "")
-	if err != nil {
-		return nil
-	}
-	var out []string
-	for _, scope := range api.Spec.Scopes {
-		out = append(out, string(scope.Name))
-	}
-	return out
-}
-
-func (s *session) completeNamespaces(root *cobra.Command) {
-	_ = root.RegisterFlagCompletionFunc("namespace", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		c, err := s.cluster()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		var names []string
-		list := &corev1.NamespaceList{}
-		if err := c.List(cmd.Context(), list); err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		for _, namespace := range list.Items {
-			names = append(names, namespace.Name)
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}) // the flag exists
 }

@@ -44,6 +44,36 @@ func ours(manager string) bool {
 	return manager == "kubectl" || strings.HasPrefix(manager, "kubectl-") || manager == "m2m-manager"
 }
 
+// appliesOf names another field manager that applies fields which a patch sets, as kubectl apply --server-side does; "" if
+// none does. It is nobody who would undo the change, and the next time that it applies it is told of a conflict.
+func appliesOf(object metav1.Object, patch map[string]any) string {
+	for _, entry := range object.GetManagedFields() {
+		if entry.Operation != metav1.ManagedFieldsOperationApply || entry.Subresource != "" || entry.Manager == string(fieldOwner) || entry.FieldsV1 == nil {
+			continue
+		}
+		var owned map[string]any
+		if json.Unmarshal(entry.FieldsV1.GetRawBytes(), &owned) == nil && overlap(owned, patch) {
+			return entry.Manager
+		}
+	}
+	return ""
+}
+
+// overlap reports whether one of the fields that a patch sets is among the owned ones.
+func overlap(owned, patch map[string]any) bool {
+	for name, value := range patch {
+		within, ok := owned["f:"+name].(map[string]any)
+		if !ok {
+			continue
+		}
+		fields, isObject := value.(map[string]any)
+		if !isObject || overlap(within, fields) {
+			return true
+		}
+	}
+	return false
+}
+
 func ownsSpec(fields *metav1.FieldsV1) bool {
 	if fields == nil {
 		return false

@@ -60,6 +60,7 @@ func Run(ctx context.Context, arguments []string, e Environment) int {
 		_, _ = fmt.Fprintln(e.ErrOut, plain(err.Error())) // there is nowhere to say that it cannot be said
 		return s.code
 	}
+	err = misspelt(ran, err)
 	for line := range strings.SplitSeq(err.Error(), "\n") { // an error each
 		_, _ = fmt.Fprintln(e.ErrOut, "error:", plain(line))
 	}
@@ -68,6 +69,18 @@ func Run(ctx context.Context, arguments []string, e Environment) int {
 		_, _ = fmt.Fprintf(e.ErrOut, "See '%s --help'.\n", ran.CommandPath())
 	}
 	return ExitFailed
+}
+
+// misspelt adds to an unknown command those that may have been meant, in the same line.
+func misspelt(parent *cobra.Command, err error) error {
+	var typed string
+	if n, _ := fmt.Sscanf(err.Error(), "unknown command %q", &typed); n != 1 {
+		return err
+	}
+	if meant := parent.SuggestionsFor(typed); len(meant) > 0 {
+		return usage("%w: did you mean %s?", err, strings.Join(meant, ", or "))
+	}
+	return &usageError{err}
 }
 
 // usageError is a command line that is wrong.
@@ -100,9 +113,12 @@ func NewCommand(e Environment) *cobra.Command {
 			"when, and what applying manifests would change in that. The engine that answers is the one that issuers decide by.\n\n" +
 			"Exit status: 0 if all is well; 1 if the command could not be carried out, or verify cannot tell; 2 if it found what it looks for (lint, " +
 			"doctor, verify, diff --fail-on-widening); 3 if it changed nothing, since somebody else manages the object.",
-		Version:       version.Version,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Version: version.Version,
+		// Cobra's suggestions are of several lines.
+		DisableSuggestions:         true,
+		SuggestionsMinimumDistance: 2,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
 	}
 	root.SetIn(e.In)
 	root.SetOut(e.Out)
@@ -112,6 +128,7 @@ func NewCommand(e Environment) *cobra.Command {
 	root.PersistentFlags().StringVar(&s.installNamespace, "install-namespace", "m2m-system", "Namespace that the operator is installed in")
 	root.CompletionOptions.HiddenDefaultCmd = true // kubectl asks for completions in its own way
 	s.completeNamespaces(root)
+	s.completeContexts(root)
 	root.AddCommand(
 		s.explain(), s.whoCan(), s.requests(),
 		s.diff(), s.lint(), s.graph(),
@@ -120,6 +137,21 @@ func NewCommand(e Environment) *cobra.Command {
 		s.doctor(),
 	)
 	return root
+}
+
+// group is a command that is only there for those below it.
+func group(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
+	cmd.AddCommand(below...)
+	cmd.DisableSuggestions, cmd.SuggestionsMinimumDistance = true, 2
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
+		}
+		return nil
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return cmd
 }
 
 // arguments checks how many there are, and says which are meant.

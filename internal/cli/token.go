@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -33,7 +34,7 @@ func (s *session) token() *cobra.Command {
 		Long: "Reads the client's Secret with your rights, asks the issuer for a token as the workload does, and shows what is in " +
 			"it and what a verifier says. The token itself is printed with --raw only, and the secret never.",
 		Example: "  kubectl m2m token jobs.publisher --audience https://courses.example.com/api\n" +
-			"  curl -H \"Authorization: Bearer $(kubectl m2m token jobs.publisher --raw)\" https://courses.example.com/api/courses",
+			"  curl -H \"Authorization: Bearer $(kubectl m2m token jobs.publisher --audience https://courses.example.com/api --raw)\" https://courses.example.com/api/courses",
 		Args:              arguments(1, 1, "a CLIENT"),
 		ValidArgsFunction: s.complete(clientIDs),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -46,6 +47,8 @@ func (s *session) token() *cobra.Command {
 	cmd.Flags().StringVar(&o.audience, "audience", "", "Identifier of the API; the client's spec.defaultAudience if it is left out")
 	cmd.Flags().StringArrayVar(&o.scopes, "scope", nil, "Scope to ask for, or several with spaces between them; all that are granted if it is left out")
 	cmd.Flags().BoolVar(&o.raw, "raw", false, "Print the token, and nothing else")
+	_ = cmd.RegisterFlagCompletionFunc("audience", s.completeFlag(audiences)) // both flags exist
+	_ = cmd.RegisterFlagCompletionFunc("scope", s.completeFlag(heldScopes))
 	addEndpoint(cmd, &o.endpoint)
 	addOutput(cmd, &o.format, formatJSON, formatYAML)
 	return cmd
@@ -70,13 +73,26 @@ func (s *session) runToken(ctx context.Context, name string, o tokenOptions) err
 	e := issuerEndpoint{authority: secret.Data[manifests.KeyAuthority], instead: o.endpoint}
 	answer, err := s.request(ctx, secret, o, e)
 	if err != nil {
-		return fmt.Errorf("%w; kubectl m2m explain %s says what the client may do", err, machine.ClientID())
+		return fmt.Errorf("%w; %s", err, o.advice(machine, err))
 	}
 	if o.raw {
 		_, err := fmt.Fprintln(s.Out, answer.AccessToken)
 		return err
 	}
 	return s.show(ctx, string(secret.Data[manifests.KeyIssuer]), answer, o, e)
+}
+
+// advice is what to do about a refusal.
+func (o tokenOptions) advice(machine *v1alpha1.M2MClient, err error) string {
+	var refused *refusal
+	if errors.As(err, &refused) && refused.code == "invalid_target" && o.audience == "" && machine.Spec.DefaultAudience == "" {
+		var has []string
+		for _, entry := range machine.Status.Access {
+			has = append(has, entry.Audience)
+		}
+		return fmt.Sprintf("the client has no spec.defaultAudience: give --audience; its status names %v", has)
+	}
+	return fmt.Sprintf("kubectl m2m explain %s says what the client may do", machine.ClientID())
 }
 
 // getClient reads CLIENT from the cluster, where it may not be allowed to list.
@@ -155,6 +171,11 @@ type tokenAnswer struct {
 	ErrorDescription string `json:"error_description"`
 }
 
+// refusal is the answer of RFC 6749 section 5.2.
+type refusal struct{ code, description string }
+
+func (r *refusal) Error() string { return "the issuer refuses: " + r.code + ": " + r.description }
+
 // request asks for a token as RFC 6749 section 4.4.2 has it, with the client's secret in the header.
 func (s *session) request(ctx context.Context, secret *corev1.Secret, o tokenOptions, e issuerEndpoint) (tokenAnswer, error) {
 	form := url.Values{"grant_type": {"client_credentials"}}
@@ -183,7 +204,7 @@ func (s *session) request(ctx context.Context, secret *corev1.Secret, o tokenOpt
 	case err != nil:
 		return tokenAnswer{}, fmt.Errorf("%s answers %d, and no JSON", at, code)
 	case answer.Error != "":
-		return tokenAnswer{}, fmt.Errorf("the issuer refuses: %s: %s", answer.Error, answer.ErrorDescription)
+		return tokenAnswer{}, &refusal{answer.Error, answer.ErrorDescription}
 	case code != http.StatusOK || answer.AccessToken == "":
 		return tokenAnswer{}, fmt.Errorf("%s answers %d, and no token", at, code)
 	}

@@ -55,6 +55,7 @@ func (s *session) verify() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&o.audience, "audience", "", "Identifier of the API that looks at the token")
+	_ = cmd.RegisterFlagCompletionFunc("audience", s.completeFlag(identifiers)) // the flag exists
 	addEndpoint(cmd, &o.endpoint)
 	addOutput(cmd, &o.format, formatJSON, formatYAML)
 	return cmd

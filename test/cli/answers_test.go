@@ -3,6 +3,7 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -123,5 +124,35 @@ func TestRequestsAreAnswered(t *testing.T) {
 	}
 	if has := must(t, "admin", "explain", "jobs.wishful"); !strings.Contains(has, "courses/jobs-wishful") {
 		t.Errorf("the grant is not the reason:\n%s", has)
+	}
+}
+
+// TestLiveCompletion: what there is in the cluster, where a file cannot be meant.
+func TestLiveCompletion(t *testing.T) {
+	settled(t)
+	var kids []string
+	for _, key := range get(t, &v1alpha1.TokenIssuer{}, "", "default").Status.Keys {
+		kids = append(kids, key.KID)
+	}
+	for line, want := range map[string][]string{
+		"keys revoke ":                                             kids,
+		"keys revoke " + kids[0] + " ":                             kids[1:],
+		"token jobs.publisher --audience ":                         {courses},
+		"token jobs.publisher --scope ":                            {"courses:publish", "courses:read-approved"},
+		"token --audience ":                                        {},
+		"verify - --audience ":                                     {courses, "https://payment.example.com/api"},
+		"explain jobs.publisher --context ":                        {"m2m-controlplane"},
+		"token jobs.publisher --audience " + courses + " --scope ": {"courses:publish", "courses:read-approved"},
+	} {
+		out := strings.Split(strings.TrimSpace(must(t, "admin", append([]string{"__complete"}, strings.Split(line, " ")...)...)), "\n")
+		got, directive := out[:len(out)-1], out[len(out)-1]
+		for _, name := range want {
+			if !slices.Contains(got, name) {
+				t.Errorf("%q completes to %q, without %s", line, got, name)
+			}
+		}
+		if len(want) == 0 && len(got) > 0 || directive != ":4" { // no files
+			t.Errorf("%q completes to %q %s", line, got, directive)
+		}
 	}
 }

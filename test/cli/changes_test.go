@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	k8syaml "sigs.k8s.io/yaml"
@@ -120,6 +121,37 @@ func TestManagedElsewhere(t *testing.T) {
 				t.Error("it was not changed with --force")
 			}
 		})
+	}
+}
+
+// TestAppliedByKubectl: a person who applies by server-side apply what was changed is told to write it down: the next time
+// would end in a conflict. Nobody would undo the change, so it is made.
+func TestAppliedByKubectl(t *testing.T) {
+	settled(t)
+	manifest := func() *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": v1alpha1.GroupVersion.String(), "kind": "M2MClient",
+			"metadata": map[string]any{"namespace": "jobs", "name": "applied-by-kubectl"},
+			"spec":     map[string]any{"displayName": "A job", "suspend": false},
+		}}
+	}
+	machine := newClient(t, "applied-by-kubectl", byKubectl, nil)
+	apply := func() error {
+		return world.Admin.Apply(ctx, client.ApplyConfigurationFromUnstructured(manifest()), byKubectl)
+	}
+	if err := apply(); err != nil {
+		t.Fatal(err)
+	}
+	kubectl(t, "job-team", "client", "rotate", "jobs.applied-by-kubectl", "--revision", "one").expect(t, 0)
+	if r := kubectl(t, "job-team", "client", "rotate", "jobs.applied-by-kubectl", "--revision", "two"); r.errOut != "" {
+		t.Errorf("it is warned of what nobody applies: %s", r.errOut)
+	}
+	kubectl(t, "job-team", "client", "suspend", "jobs.applied-by-kubectl").expect(t, 0, `warning: the field manager "kubectl" applies`, "conflict")
+	if !get(t, machine, "jobs", machine.Name).Spec.Suspend {
+		t.Error("it was not suspended")
+	}
+	if err := apply(); !apierrors.IsConflict(err) {
+		t.Errorf("applying it again ends in %v: the warning is wrong", err)
 	}
 }
 

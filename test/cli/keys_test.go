@@ -11,7 +11,9 @@ import (
 func TestKeysCommands(t *testing.T) {
 	settled(t)
 	type key struct{ Issuer, KID, Algorithm, State string }
-	list := func() []key { return decode[[]key](t, must(t, "admin", "keys", "list", "default", "-o", "json")) }
+	list := func() []key {
+		return decode[struct{ Keys []key }](t, must(t, "admin", "keys", "list", "default", "-o", "json")).Keys
+	}
 	before := list()
 	if len(before) < 2 || before[0].Issuer != "default" {
 		t.Fatalf("the keys are %v", before)
