@@ -74,3 +74,16 @@ func (m members[R]) all() iter.Seq[R] {
 		}
 	}
 }
+
+// each visits all of them. It costs no memory, as all does, which counts in every decision.
+func (m members[R]) each(visit func(R)) {
+	if m.many == nil {
+		if m.len() > 0 {
+			visit(m.one)
+		}
+		return
+	}
+	for record := range m.many {
+		visit(record)
+	}
+}

@@ -3,7 +3,6 @@ package access
 import (
 	"errors"
 	"fmt"
-	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -223,25 +222,23 @@ func nextActivity(grants []*grant, now time.Time) (next time.Time) {
 
 // grantsFor lists the grants of one API that match the client, active or not, sorted.
 func (x *Index) grantsFor(api types.NamespacedName, c *client) []*grant {
-	return matching(c, x.byAPIClient[apiClient{api, c.key}], x.byAPINamespace.of(apiNamespace{api, c.key.Namespace}))
+	return matching(c, x.byAPIClient[apiClient{api, c.key}], x.byAPINamespace[apiNamespace{api, c.key.Namespace}])
 }
 
 // grantsMatching lists the grants of all APIs that match the client, active or not, sorted.
 func (x *Index) grantsMatching(c *client) []*grant {
-	return matching(c, x.byClient[c.key], x.byNamespace.of(c.key.Namespace))
+	return matching(c, x.byClient[c.key], x.byNamespace[c.key.Namespace])
 }
 
 // matching lists the grants that name the client, and those of the others that select it.
-func matching(c *client, naming members[*grant], selecting iter.Seq[*grant]) []*grant {
+func matching(c *client, naming, selecting members[*grant]) []*grant {
 	out := make([]*grant, 0, naming.len())
-	for g := range naming.all() {
-		out = append(out, g)
-	}
-	for g := range selecting {
+	naming.each(func(g *grant) { out = append(out, g) })
+	selecting.each(func(g *grant) {
 		if !naming.has(g) && g.selects(c) {
 			out = append(out, g)
 		}
-	}
+	})
 	sortGrants(out)
 	return out
 }

@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"encoding/hex"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -42,7 +40,10 @@ type record struct {
 	// id of the request: random, and never taken from the request. It is read into random first.
 	id     string
 	random [16]byte
-	// source that the request comes from.
+	// issuer as it was when all of the request had come, or as much of it as has, and whether there was one.
+	issuer      access.Issuer
+	issuerKnown bool
+	// source that the request comes from, for throttling, limits, the audit log, and the expressions of API owners.
 	source netip.Addr
 	// body of the request.
 	body trackedBody
@@ -65,9 +66,11 @@ type record struct {
 	active bool
 }
 
-// newRecord begins the record of a request from a source.
-func (s *Server) newRecord(r *http.Request, source netip.Addr) *record {
-	rec := &record{source: source, body: trackedBody{ReadCloser: r.Body}}
+// newRecord begins the record of a request.
+func (s *Server) newRecord(r *http.Request) *record {
+	rec := &record{body: trackedBody{ReadCloser: r.Body}}
+	rec.issuer, rec.issuerKnown = s.state.issuer()
+	rec.source = sourceOf(r.RemoteAddr, r.Header.Values("X-Forwarded-For"), rec.issuer.TrustedProxies)
 	// Where there is no randomness there will be no token either, and its line may do without an id.
 	if _, err := io.ReadFull(s.random, rec.random[:]); err == nil {
 		rec.id = hex.EncodeToString(rec.random[:])
@@ -99,35 +102,6 @@ func (rec *record) why(a reply) string {
 var auditMessages = map[endpoint]string{
 	endpointToken:         "token request",
 	endpointIntrospection: "introspection",
-}
-
-// auditLog writes a JSON object a line, each by one Write. Whoever logs waits until it is written: no token is handed
-// out before its line is.
-type auditLog struct {
-	mu   sync.Mutex
-	out  io.Writer
-	line []byte // what a line is made in, kept from one to the next
-}
-
-// maxKeptLine bounds the memory that is kept: a line of hundreds of scopes fits.
-const maxKeptLine = 64 << 10
-
-// write a line, of which members writes what is in it.
-func (l *auditLog) write(now time.Time, message string, members func(*jsonobject.Writer)) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	line := jsonobject.Begin(l.line[:0])
-	line.Plain("time", func(text []byte) []byte { return now.UTC().AppendFormat(text, time.RFC3339Nano) })
-	line.String("level", slog.LevelInfo.String())
-	line.String("msg", message)
-	line.String("log", "audit")
-	members(line)
-	text := append(line.End(), '\n')
-	if cap(text) <= maxKeptLine {
-		l.line = text
-	}
-	_, err := l.out.Write(text)
-	return err
 }
 
 // audit writes the line of a decision. When that fails the request does not: who needs every line watches the metric.

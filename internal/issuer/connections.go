@@ -29,8 +29,8 @@ type connections struct {
 	// exempt says who may take all the places: proxies, through which many sources come.
 	exempt func(netip.Addr) bool
 
-	mu      sync.Mutex
-	waiting list.List // of *connection, the longest first
+	mu  sync.Mutex
+	all list.List // of *connection; of those that wait, the one that has waited the longest first
 }
 
 // connection that takes a place until it is closed.
@@ -40,8 +40,8 @@ type connection struct {
 	source netip.Addr // not valid if it is exempt
 
 	// Guarded by the lock of home.
-	waiting *list.Element // nil while a request is answered
-	closed  bool
+	element *list.Element // in its list; nil once it is closed
+	waits   bool          // no request is being answered
 }
 
 func newConnections(all, perSource int, exempt func(netip.Addr) bool) *connections {
@@ -86,7 +86,9 @@ func (c *connections) admit(accepted net.Conn) *connection {
 		}
 		_ = longest.Close() // it gives back its place in any case
 	}
-	c.setWaiting(admitted, true)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	admitted.element, admitted.waits = c.all.PushBack(admitted), true
 	return admitted
 }
 
@@ -95,9 +97,9 @@ func (c *connections) longestWaiting(source netip.Addr) *connection {
 	spent := c.places.spent(source)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for e := c.waiting.Front(); e != nil; e = e.Next() {
-		if waiting := e.Value.(*connection); !spent || waiting.source == source {
-			return waiting
+	for e := c.all.Front(); e != nil; e = e.Next() {
+		if x := e.Value.(*connection); x.waits && (!spent || x.source == source) {
+			return x
 		}
 	}
 	return nil
@@ -117,26 +119,30 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 func (c *connections) setWaiting(x *connection, waits bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if x.waiting != nil {
-		c.waiting.Remove(x.waiting)
-		x.waiting = nil
-	}
-	if waits && !x.closed {
-		x.waiting = c.waiting.PushBack(x)
+	x.waits = waits
+	if waits && x.element != nil {
+		c.all.MoveToBack(x.element)
 	}
 }
 
 // Close gives back the connection's place.
 func (x *connection) Close() error {
-	x.home.mu.Lock()
-	first := !x.closed
-	x.closed = true
-	x.home.mu.Unlock()
-	if first {
-		x.home.setWaiting(x, false)
+	if x.home.forget(x) {
 		x.home.places.giveBack(x.source)
 	}
 	return x.Conn.Close()
+}
+
+// forget a connection; false if it has been forgotten before.
+func (c *connections) forget(x *connection) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if x.element == nil {
+		return false
+	}
+	c.all.Remove(x.element)
+	x.element = nil
+	return true
 }
 
 // newLoadGauges tell how many places are taken.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -170,15 +171,20 @@ func TestLongestWaitingMakesRoom(t *testing.T) {
 
 // waits says whether the server waits for a request on a client's connection.
 func (r running) waits(client net.Conn) bool {
+	return slices.ContainsFunc(r.waiting(), func(c *connection) bool { return c.RemoteAddr().String() == client.LocalAddr().String() })
+}
+
+// waiting are the connections that wait for a request.
+func (r running) waiting() (waiting []*connection) {
 	c := r.publicConnections
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for e := c.waiting.Front(); e != nil; e = e.Next() {
-		if e.Value.(*connection).RemoteAddr().String() == client.LocalAddr().String() {
-			return true
+	for e := c.all.Front(); e != nil; e = e.Next() {
+		if x := e.Value.(*connection); x.waits {
+			waiting = append(waiting, x)
 		}
 	}
-	return false
+	return waiting
 }
 
 func TestNoRoom(t *testing.T) {
@@ -241,7 +247,7 @@ func TestHTTP2ConnectionsWait(t *testing.T) {
 	if got := <-answered; got != 2401 {
 		t.Errorf("got %d", got)
 	}
-	r.await("the end of the request", func() bool { c := r.publicConnections; c.mu.Lock(); defer c.mu.Unlock(); return c.waiting.Len() == 1 })
+	r.await("the end of the request", func() bool { return len(r.waiting()) == 1 })
 	r.idle("127.0.0.2")
 	client.CloseIdleConnections()
 }
@@ -299,6 +305,6 @@ func TestConnectionsAreForgotten(t *testing.T) {
 		defer c.mu.Unlock()
 		c.places.mu.Lock()
 		defer c.places.mu.Unlock()
-		return c.waiting.Len() == 0 && c.places.taken == 0 && len(c.places.bySource) == 0
+		return c.all.Len() == 0 && c.places.taken == 0 && len(c.places.bySource) == 0
 	})
 }

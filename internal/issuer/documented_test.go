@@ -37,7 +37,7 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 	document, documented := firstCells(t, "audit-log.md")
 	s, audit := newAudited(t)
 	r := httptest.NewRequest("POST", "/oauth2/token", nil)
-	rec := s.newRecord(r, s.source(r))
+	rec := s.newRecord(r)
 	rec.authenticated, rec.lifetime, rec.tokenID, rec.keyID, rec.tokenClientID = true, time.Hour, "jti", "kid", "jobs.publisher"
 	rec.attempt = clientauth.Attempt{
 		ClientID: "jobs.publisher", Method: clientauth.MethodServiceAccount, CredentialID: "kid",

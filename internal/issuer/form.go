@@ -99,13 +99,18 @@ func readBody(w http.ResponseWriter, r *http.Request, unread io.ReadCloser) (str
 	}
 	body := bodies.Get().(*bytes.Buffer)
 	defer keepBody(body)
-	_, err := body.ReadFrom(http.MaxBytesReader(w, unread, maxBody))
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return "", errBodyTooLarge
-	} else if err != nil {
-		return "", errBodyUnreadable
+	if _, err := body.ReadFrom(http.MaxBytesReader(w, unread, maxBody)); err != nil {
+		return "", unreadable(err)
 	}
 	return body.String(), nil
+}
+
+// unreadable is the answer to a body of which reading failed.
+func unreadable(err error) *oauthError {
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		return errBodyTooLarge
+	}
+	return errBodyUnreadable
 }
 
 // bodies are what bodies are read into.

@@ -3,7 +3,6 @@ package issuer
 import (
 	"fmt"
 	"net/http"
-	"net/netip"
 	"runtime/debug"
 	"time"
 
@@ -16,20 +15,20 @@ const maxHeader = 16 << 10
 
 // servePublic answers on the TLS port, as long as there is a place for the request.
 func (s *Server) servePublic(w http.ResponseWriter, r *http.Request) {
-	issuer, _ := s.state.issuer()
-	e := route(r.URL.EscapedPath(), pathOf(issuer.URL))
-	source := sourceOf(r.RemoteAddr, r.Header.Values("X-Forwarded-For"), issuer.TrustedProxies)
-	network := clientauth.Network(source)
+	started := time.Now()
+	rec := s.newRecord(r)
+	e := route(r.URL.EscapedPath(), pathOf(rec.issuer.URL))
+	network := clientauth.Network(rec.source)
 	if !s.requests.take(network) {
 		if !s.refusals.take(network) {
 			panic(http.ErrAbortHandler) // whoever does not take so many answers gets no more; net/http logs nothing of it
 		}
 		defer s.refusals.giveBack(network)
-		s.serve(w, r, e, source, answerBusy)
+		s.serve(w, r, e, rec, started, answerBusy)
 		return
 	}
 	defer s.requests.giveBack(network)
-	s.serve(w, r, e, source, s.answer)
+	s.serve(w, r, e, rec, started, s.answer)
 }
 
 // serveOps answers on the operations port.
@@ -46,15 +45,13 @@ func (s *Server) serveOps(w http.ResponseWriter, r *http.Request) {
 	if e == endpointReady && r.URL.Query().Has("verbose") {
 		answer = s.answerVerbose
 	}
-	s.serve(w, r, e, s.source(r), answer)
+	s.serve(w, r, e, s.newRecord(r), time.Now(), answer)
 }
 
 // answerer finds the answer to a request to an endpoint.
 type answerer func(http.ResponseWriter, *http.Request, endpoint, *record) reply
 
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, e endpoint, source netip.Addr, answer answerer) {
-	started := time.Now()
-	rec := s.newRecord(r, source)
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, e endpoint, rec *record, started time.Time, answer answerer) {
 	a := answer(w, r, e, rec)
 	// While it drains the next request shall go to another replica.
 	a.closing = s.draining.Load() || (r.ProtoMajor == 1 && (a.closing || !rec.body.delimited(r)))

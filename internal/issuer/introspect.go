@@ -24,8 +24,7 @@ var errNoToken = badRequest(codeInvalidRequest, reasonNoToken, "token is missing
 func (s *Server) introspect(w http.ResponseWriter, r *http.Request, rec *record) reply {
 	verified, failure := s.examine(w, r, s.now(), rec)
 	if failure != nil {
-		issuer, _ := s.state.issuer()
-		return failure.reply(issuer.URL)
+		return failure.reply(rec.issuer.URL)
 	}
 	rec.active = rec.reason == ""
 	if !rec.active {
@@ -45,14 +44,13 @@ func (s *Server) examine(w http.ResponseWriter, r *http.Request, now time.Time, 
 	if presented == "" {
 		return token.Verified{}, errNoToken
 	}
-	issuer, _ := s.state.issuer()
-	verified, reason := token.Verify(presented, issuer.URL, s.state.publicKey, now)
+	verified, reason := token.Verify(presented, rec.issuer.URL, s.state.publicKey, now)
 	rec.tokenID, rec.keyID, rec.tokenClientID = verified.ID, verified.KeyID, verified.ClientID
 	if reason == "" {
 		rec.decision, reason = s.decideAgain(verified, caller, now)
 	}
 	if reason == "" {
-		reason = s.outdated(verified, issuer)
+		reason = s.outdated(verified, rec.issuer)
 	}
 	rec.reason = reason
 	return verified, nil

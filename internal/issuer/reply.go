@@ -48,6 +48,8 @@ var (
 	valueNosniff   = []string{"nosniff"}
 	valueAnyOrigin = []string{"*"}
 	valueClose     = []string{"close"}
+
+	valuesOfType = map[string][]string{typeJSON: {typeJSON}, typeJWKS: {typeJWKS}, typeText: {typeText}}
 )
 
 var fieldKeyRing = http.CanonicalHeaderKey(keyring.Header)
@@ -64,7 +66,9 @@ func (a reply) write(w http.ResponseWriter) {
 		h["Cache-Control"], h["Pragma"] = valueNoStore, valueNoCache
 	}
 	set("Cache-Control", a.cacheControl)
-	set("Content-Type", a.contentType)
+	if values, ok := valuesOfType[a.contentType]; ok {
+		h["Content-Type"] = values
+	}
 	set("Etag", a.etag)
 	set(fieldKeyRing, a.keyRing)
 	set("Allow", a.allow)

@@ -1,7 +1,6 @@
 package issuer
 
 import (
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -9,12 +8,6 @@ import (
 
 // maxForwarded bounds how many addresses of X-Forwarded-For are looked at.
 const maxForwarded = 32
-
-// source is where a request comes from, for throttling, limits, the audit log, and the expressions of API owners.
-func (s *Server) source(r *http.Request) netip.Addr {
-	issuer, _ := s.state.issuer()
-	return sourceOf(r.RemoteAddr, r.Header.Values("X-Forwarded-For"), issuer.TrustedProxies)
-}
 
 // isProxy says whether whoever forwards from the address is believed whom for.
 func (s *Server) isProxy(address netip.Addr) bool {

@@ -72,7 +72,7 @@ func TestTrustedProxiesAreLive(t *testing.T) {
 	r.Header.Set("X-Real-Ip", "203.0.113.9")
 	want := func(source string) {
 		t.Helper()
-		if got := s.source(r).String(); got != source {
+		if got := s.newRecord(r).source.String(); got != source {
 			t.Errorf("source %s, want %s", got, source)
 		}
 	}

@@ -31,8 +31,7 @@ var (
 func (s *Server) token(w http.ResponseWriter, r *http.Request, rec *record) reply {
 	a, failure := s.issue(w, r, s.now(), rec)
 	if failure != nil {
-		issuer, _ := s.state.issuer()
-		return failure.reply(issuer.URL)
+		return failure.reply(rec.issuer.URL)
 	}
 	return a
 }
@@ -71,6 +70,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, known []string, n
 	if failure != nil {
 		return nil, access.Client{}, failure
 	}
+	rec.issuer, rec.issuerKnown = s.state.issuer() // a body may take its time to come
 	client, failure := s.authenticate(r, f, now, rec)
 	return f, client, failure
 }
@@ -86,8 +86,7 @@ func (s *Server) authenticate(r *http.Request, f form, now time.Time, rec *recor
 		return access.Client{}, authenticationError(failure)
 	}
 	rec.credentials = credentials
-	issuer, _ := s.state.issuer()
-	trust := clientauth.Trust{IssuerURL: issuer.URL, Pepper: *s.state.pepper.Load(), Cluster: s.state.cluster.Load()}
+	trust := clientauth.Trust{IssuerURL: rec.issuer.URL, Pepper: *s.state.pepper.Load(), Cluster: s.state.cluster.Load()}
 	client, attempt, failure := s.authenticator.Authenticate(credentials, trust, rec.source, now)
 	rec.attempt = attempt
 	if failure != nil {
@@ -192,12 +191,11 @@ func parseScope(scope string) (tokens []string, wellFormed bool) {
 
 // mint makes the token that was decided on, and the answer that it is in.
 func (s *Server) mint(client access.Client, decision access.Decision, now time.Time, rec *record) (reply, *oauthError) {
-	issuer, ok := s.state.issuer()
 	key, found := s.state.signingKey(decision.Algorithm)
 	if !found {
 		key, found = s.state.signingKey(decision.OtherAlgorithms...)
 	}
-	if !ok || !found {
+	if !rec.issuerKnown || !found {
 		s.log.Error("no signing key", "requestID", rec.id, "algorithm", decision.Algorithm)
 		return reply{}, errNotIssuing
 	}
@@ -206,7 +204,7 @@ func (s *Server) mint(client access.Client, decision access.Decision, now time.T
 		granted = append(granted, scope.Name)
 	}
 	minted, err := token.Mint(key, token.Grant{
-		Issuer: issuer.URL, ClientID: client.ID, Audience: decision.Audience, Scopes: granted, Lifetime: decision.Lifetime,
+		Issuer: rec.issuer.URL, ClientID: client.ID, Audience: decision.Audience, Scopes: granted, Lifetime: decision.Lifetime,
 		Claims: decision.Claims,
 	}, now, s.random)
 	if errors.Is(err, token.ErrTooLarge) {
