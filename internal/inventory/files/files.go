@@ -3,17 +3,17 @@
 package files
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/access"
@@ -27,7 +27,7 @@ const Stdin = "-"
 
 // Source says what to read.
 type Source struct {
-	// Paths are files, folders, or Stdin; one that is named twice counts once.
+	// Paths are files, folders, or Stdin; what is named twice counts once.
 	Paths []string
 	// Stdin is read where Paths name it.
 	Stdin io.Reader
@@ -36,46 +36,28 @@ type Source struct {
 }
 
 // Read reads all documents of the four kinds, in the order of the paths, and in a folder of the names. A folder with a
-// kustomization is built; in another one all files that end in .yaml, .yml or .json are read, and the folders below it
-// likewise. Whatever is of other kinds is left out. Mistakes are of type *Error, joined.
+// kustomization is built, also where the file itself is named; in another one all files that end in .yaml, .yml or .json
+// are read, and the folders below it likewise. Whatever is of other kinds is left out. Mistakes are of type *Error, joined.
 func (s Source) Read() ([]*Document, error) {
-	var out []*Document
-	var mistakes []error
-	take := func(documents []*Document, err error) {
-		out = append(out, documents...)
-		if err != nil {
-			mistakes = append(mistakes, err)
+	r := reader{stdin: s.Stdin, seen: map[string]bool{}}
+	for _, path := range s.Paths {
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			r.roots = append(r.roots, real(path))
 		}
 	}
-	for i, path := range s.Paths {
-		if slices.Contains(s.Paths[:i], path) {
-			continue
-		}
-		if path == Stdin {
-			take(readAll(Stdin, s.Stdin))
-			continue
-		}
-		info, err := os.Stat(path)
-		switch {
-		case err != nil:
-			mistakes = append(mistakes, err)
-		case info.IsDir():
-			take(readFolder(path))
-		default:
-			take(readFile(path))
-		}
+	for _, path := range s.Paths {
+		r.path(path)
 	}
-	for _, d := range out {
+	for _, d := range r.documents {
 		s.settle(d)
 	}
-	mistakes = append(mistakes, duplicates(out)...)
-	return out, errors.Join(mistakes...)
+	return r.documents, errors.Join(append(r.mistakes, duplicates(r.documents)...)...)
 }
 
 // settle gives a document the namespace that it would be applied to.
 func (s Source) settle(d *Document) {
 	metadata, ok := d.Object["metadata"].(map[string]any)
-	if ok && d.Kind != access.KindTokenIssuer && metadata["namespace"] == nil && s.Namespace != "" {
+	if ok && d.Kind != access.KindTokenIssuer && (metadata["namespace"] == nil || metadata["namespace"] == "") && s.Namespace != "" {
 		metadata["namespace"] = s.Namespace
 	}
 }
@@ -88,49 +70,17 @@ func duplicates(documents []*Document) []error {
 		if ref.Name == "" {
 			continue
 		}
-		if other, twice := first[ref]; twice {
+		other, twice := first[ref]
+		switch {
+		case !twice:
+			first[ref] = d
+		case other.File == d.File && other.Line == d.Line:
+			out = append(out, &Error{d.File, d.Line, fmt.Sprintf("%s is from here twice, by %s and by %s: which of them is meant?", ref, other.by, d.by)})
+		default:
 			out = append(out, &Error{d.File, d.Line, fmt.Sprintf("%s is in %s:%d already: which of them is meant?", ref, other.File, other.Line)})
-			continue
 		}
-		first[ref] = d
 	}
 	return out
-}
-
-// manifest reports whether a file of the name is read when its folder is.
-func manifest(name string) bool {
-	return slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(name))
-}
-
-func readFolder(root string) ([]*Document, error) {
-	var out []*Document
-	var mistakes []error
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		var documents []*Document
-		switch {
-		case entry.IsDir() && path != root && strings.HasPrefix(entry.Name(), "."):
-			return fs.SkipDir
-		case entry.IsDir() && kustomization(path) != "":
-			documents, err = build(path)
-			out = append(out, documents...)
-			if err != nil {
-				mistakes = append(mistakes, err)
-			}
-			return fs.SkipDir
-		case entry.IsDir() || !manifest(entry.Name()):
-			return nil
-		}
-		documents, err = readFile(path)
-		out = append(out, documents...)
-		if err != nil {
-			mistakes = append(mistakes, err)
-		}
-		return nil
-	})
-	return out, errors.Join(append(mistakes, err)...)
 }
 
 func readFile(path string) ([]*Document, error) {
@@ -143,16 +93,24 @@ func readFile(path string) ([]*Document, error) {
 }
 
 func readAll(name string, from io.Reader) ([]*Document, error) {
-	text, err := io.ReadAll(io.LimitReader(from, maxFile+1))
-	if err != nil {
+	// What a byte order mark says is believed, and what is not UTF-8 is replaced, as kubectl does.
+	decoded := transform.NewReader(io.LimitReader(from, maxFile+1), unicode.BOMOverride(unicode.UTF8.NewDecoder()))
+	text, err := io.ReadAll(decoded)
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	if len(text) > maxFile {
+	case len(text) > maxFile:
 		return nil, fmt.Errorf("read %s: it is larger than %d MiB", name, maxFile>>20)
+	case bytes.IndexByte(text, 0) >= 0:
+		return nil, &Error{name, 1, "it holds zero bytes: it must be text, in UTF-8 or with a byte order mark"}
 	}
 	var out []*Document
 	var mistakes []error
-	for _, part := range split(text) {
+	parts, err := split(name, text)
+	if err != nil {
+		mistakes = append(mistakes, err)
+	}
+	for _, part := range parts {
 		object, err := part.parse(name)
 		if err == nil && object != nil {
 			var documents []*Document
@@ -163,6 +121,9 @@ func readAll(name string, from io.Reader) ([]*Document, error) {
 			mistakes = append(mistakes, err)
 		}
 	}
+	for _, d := range out {
+		d.by = name
+	}
 	return out, errors.Join(mistakes...)
 }
 
@@ -170,10 +131,13 @@ func readAll(name string, from io.Reader) ([]*Document, error) {
 func documentsOf(file string, line int, object map[string]any, node func() *yaml.Node) ([]*Document, error) {
 	apiVersion, _ := object["apiVersion"].(string)
 	kind, _ := object["kind"].(string)
-	if items, ok := object["items"].([]any); ok && strings.HasSuffix(kind, "List") {
-		return documentsIn(file, line, items, node)
-	}
 	group, _, _ := strings.Cut(apiVersion, "/")
+	if items, ok := object["items"].([]any); ok { // whatever its kind is, as kubectl has it
+		if itemKind, ok := strings.CutSuffix(kind, "List"); ok || group != v1alpha1.GroupVersion.Group {
+			return documentsIn(file, line, inherit(items, apiVersion, itemKind), node)
+		}
+		return nil, &Error{file, line, fmt.Sprintf("a %s has no items: kubectl would apply them, and not this object", kind)}
+	}
 	if group != v1alpha1.GroupVersion.Group {
 		return nil, nil
 	}
@@ -185,6 +149,19 @@ func documentsOf(file string, line int, object map[string]any, node func() *yaml
 		return []*Document{{File: file, Line: line, Kind: k, Object: object, node: node}}, nil
 	}
 	return nil, &Error{file, line, fmt.Sprintf("%s has no kind %q: there are TokenIssuer, ApiResource, M2MClient and ScopeGrant", apiVersion, kind)}
+}
+
+// inherit gives items that name neither version nor kind those of their list.
+func inherit(items []any, apiVersion, kind string) []any {
+	for _, item := range items {
+		object, _ := item.(map[string]any)
+		itemVersion, _ := object["apiVersion"].(string)
+		itemKind, _ := object["kind"].(string)
+		if object != nil && itemVersion == "" && itemKind == "" {
+			object["apiVersion"], object["kind"] = apiVersion, kind
+		}
+	}
+	return items
 }
 
 func documentsIn(file string, line int, items []any, list func() *yaml.Node) ([]*Document, error) {

@@ -1,11 +1,10 @@
 package files
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"sigs.k8s.io/kustomize/api/konfig"
@@ -13,8 +12,6 @@ import (
 	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	k8syaml "sigs.k8s.io/yaml"
-
-	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 )
 
 // kustomization is the path of a folder's kustomization file, "" if it has none.
@@ -29,51 +26,32 @@ func kustomization(folder string) string {
 }
 
 // build builds a kustomization as `kubectl kustomize` does.
-func build(folder string) ([]*Document, error) {
+func build(folder string) (out []*Document, err error) {
 	file := kustomization(folder)
-	absolute, err := filepath.EvalSymlinks(folder)
-	if err == nil {
-		absolute, err = filepath.Abs(absolute)
-	}
-	if err != nil {
-		return nil, err
-	}
-	disk := tracing{FileSystem: filesys.MakeFsOnDisk(), file: filepath.Join(absolute, filepath.Base(file))}
+	defer func() {
+		if broken := recover(); broken != nil { // kustomize gives up so on some mistakes, such as in a schema
+			out, err = nil, &Error{File: file, Line: 1, Message: fmt.Sprint(broken)}
+		}
+	}()
+	absolute := real(folder)
+	disk := &local{FileSystem: filesys.MakeFsOnDisk(), top: filepath.Join(absolute, filepath.Base(file))}
 	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(disk, absolute)
+	if disk.refused != nil {
+		err = disk.refused
+	}
 	if err != nil {
 		return nil, &Error{File: file, Line: 1, Message: err.Error()}
 	}
 	origins := origins{folder: folder, read: map[string][]*Document{}}
-	var out []*Document
+	var mistakes []error
 	for _, r := range resources.Resources() {
-		if r.GetGvk().Group != v1alpha1.GroupVersion.Group {
-			continue
-		}
-		written, line := origins.find(r)
-		err := r.SetAnnotations(withoutOrigin(r.GetAnnotations()))
-		var object map[string]any
-		if err == nil {
-			object, err = r.Map()
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		at := file
-		if written != nil {
-			at = written.File
-		}
-		documents, err := documentsOf(at, line, object, nil)
-		if err != nil {
-			return nil, err
-		}
-		for _, d := range documents {
-			if written != nil {
-				d.node = written.node
-			}
-		}
+		documents, err := origins.documents(file, r)
 		out = append(out, documents...)
+		if err != nil {
+			mistakes = append(mistakes, err)
+		}
 	}
-	return out, nil
+	return out, errors.Join(mistakes...)
 }
 
 const originAnnotation = "config.kubernetes.io/origin"
@@ -83,25 +61,35 @@ func withoutOrigin(annotations map[string]string) map[string]string {
 	return annotations
 }
 
-// tracing lets kustomize say of each object which file it is from, as if the kustomization asked for it.
-type tracing struct {
-	filesys.FileSystem
-	file string
-}
-
-// ReadFile reads a file, and adds to the kustomization what it does not say of the origin of objects.
-func (t tracing) ReadFile(path string) ([]byte, error) {
-	text, err := t.FileSystem.ReadFile(path)
-	if err == nil && path == t.file && !bytes.Contains(text, []byte("buildMetadata")) {
-		text = append(slices.Clip(text), "\nbuildMetadata: [originAnnotations]\n"...)
-	}
-	return text, err
-}
-
 // origins finds where the objects of a kustomization were written.
 type origins struct {
 	folder string
 	read   map[string][]*Document
+}
+
+// documents are those that kubectl would apply of what a kustomization gives.
+func (o origins) documents(file string, r *resource.Resource) ([]*Document, error) {
+	written, line := o.find(r)
+	err := r.SetAnnotations(withoutOrigin(r.GetAnnotations()))
+	var object map[string]any
+	if err == nil {
+		object, err = r.Map()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	at := file
+	if written != nil {
+		at = written.File
+	}
+	documents, err := documentsOf(at, line, object, nil)
+	for _, d := range documents {
+		d.by = file
+		if written != nil {
+			d.node = written.node
+		}
+	}
+	return documents, err
 }
 
 // find is the document that became the object, if one did as a whole, and its line; else the first line of the
