@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -111,8 +113,36 @@ func (s *session) world(ctx context.Context, filenames []string, namespaces ...s
 	return review.NewWorld(objects, s.installNamespace, s.Now()), nil
 }
 
-// manifests reads objects from files. They need not be valid, but must be readable as what they are.
+// manifests reads objects from files. They need not be valid, but must be readable as what they are, and be there: a path
+// that is wrong is not to look like one where all is well.
 func (s *session) manifests(filenames []string) (*inventory.Inventory, error) {
+	objects, err := s.read(filenames)
+	if err == nil && objects.Len() == 0 {
+		err = noObjects(filenames)
+	}
+	return objects, err
+}
+
+func noObjects(filenames []string) error {
+	return fmt.Errorf("no objects of %s in %s", v1alpha1.GroupVersion.Group, sourceOf(filenames))
+}
+
+// earlier reads the objects that others are compared with. There may be none, and files that are not there hold none: a
+// change may be the one that adds them. It says which they are.
+func (s *session) earlier(filenames []string) (objects *inventory.Inventory, notes []string, err error) {
+	var there []string
+	for _, name := range filenames {
+		if _, err := os.Stat(name); name != files.Stdin && errors.Is(err, fs.ErrNotExist) {
+			notes = append(notes, name+" is not there: it is taken to hold nothing")
+			continue
+		}
+		there = append(there, name)
+	}
+	objects, err = s.read(there)
+	return objects, notes, err
+}
+
+func (s *session) read(filenames []string) (*inventory.Inventory, error) {
 	namespace, err := s.namespace()
 	if err != nil {
 		return nil, err

@@ -25,8 +25,50 @@ func TestStdin(t *testing.T) {
 	if r := run(t, "kind: [", "lint", "-f", "-"); r.code != 2 || !strings.HasPrefix(r.out, "-:1: error: ") {
 		t.Errorf("exit status %d\n%s%s", r.code, r.out, r.errOut)
 	}
-	if r := run(t, "", "lint", "-f", "-"); r.code != 0 || !strings.Contains(r.out, "0 objects") {
+	if r := run(t, string(text), "diff", "-f", "-", "--against", "-"); r.code != 1 || !strings.Contains(r.errOut, "can be read once") {
 		t.Errorf("exit status %d\n%s%s", r.code, r.out, r.errOut)
+	}
+}
+
+// TestNoObjects: a path that is wrong does not look like one where all is well.
+func TestNoObjects(t *testing.T) {
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "values.yaml"), []byte("replicas: 2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ line, says string }{
+		{"lint -f " + folder, "no objects of m2m-operator.io in " + folder},
+		{"lint -f -", "no objects of m2m-operator.io in the standard input"},
+		{"lint -f /dev/null", "no objects of m2m-operator.io in /dev/null"},
+		{"lint -f testdata/change/before -f testdata/nothing", "testdata/nothing: no such file"},
+		{"diff --against testdata/change/before -f " + folder, "no objects of m2m-operator.io in " + folder},
+		{"diff --against testdata/change/before -f - ", "no objects of m2m-operator.io in the standard input"},
+		{"explain jobs.reader -f " + folder, "no objects of m2m-operator.io in " + folder},
+	} {
+		if r := run(t, "", strings.Fields(c.line)...); r.code != 1 || !strings.Contains(r.errOut, c.says) {
+			t.Errorf("%s: exit status %d\n%s%s", c.line, r.code, r.out, r.errOut)
+		}
+	}
+	// What is compared with may be empty, as in the first pull request.
+	r := run(t, "", "diff", "-f", "testdata/change/before", "--against", folder, "--fail-on-widening")
+	if r.code != 2 || !strings.Contains(r.out, "+ jobs.publisher") {
+		t.Errorf("exit status %d\n%s%s", r.code, r.out, r.errOut)
+	}
+}
+
+// TestDiffOfWhatNobodyApplies: that an object is being deleted, or older than it is, a manifest can only claim.
+func TestDiffOfWhatNobodyApplies(t *testing.T) {
+	text, err := os.ReadFile("testdata/owner/after/api.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	claimed := strings.ReplaceAll(string(text), "metadata: {", `metadata: {deletionTimestamp: "2026-01-01T00:00:00Z", creationTimestamp: "2020-01-01T00:00:00Z", `)
+	if claimed == string(text) {
+		t.Fatal("there is no metadata to change")
+	}
+	plain := run(t, string(text), "diff", "-f", "-", "--against", "testdata/owner/before")
+	if r := run(t, claimed, "diff", "-f", "-", "--against", "testdata/owner/before"); r != plain {
+		t.Errorf("exit status %d\n%s%s, want\n%s", r.code, r.out, r.errOut, plain.out)
 	}
 }
 

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/m2m-operator/m2m-operator/internal/inventory"
+	"github.com/m2m-operator/m2m-operator/internal/inventory/files"
 	"github.com/m2m-operator/m2m-operator/internal/inventory/live"
 	"github.com/m2m-operator/m2m-operator/internal/review"
 )
@@ -30,9 +32,9 @@ func (s *session) diff() *cobra.Command {
 			"time limits, conditions, rules or the lifetime of tokens change.\n\n" +
 			"The manifests are compared with the cluster, whose objects of the same name they replace; with --prune, what is in " +
 			"their namespaces and not among them counts as deleted. With --against they are compared with other manifests, and no " +
-			"cluster is asked: what is there and not in -f counts as deleted.\n\n" +
-			"A folder with a kustomization is built as kubectl does; of another one all .yaml, .yml and .json files are read, and " +
-			"its folders likewise. Manifests are taken for valid: see kubectl m2m lint.\n\n" +
+			"cluster is asked: what is there and not in -f counts as deleted, and what is not there yet holds nothing.\n\n" +
+			"A folder with a kustomization is built as kubectl does, except that nothing is fetched; of another one all .yaml, .yml " +
+			"and .json files are read, and its folders likewise. Manifests are taken for valid: see kubectl m2m lint.\n\n" +
 			"Clients that grants name and that cannot be seen, since their manifests or namespaces are others', are taken to be there.\n\n" +
 			"With --fail-on-widening the exit status is 2 if somebody could do afterwards what could not be done before, or for " +
 			"longer, or under fewer conditions, or where that cannot be told.",
@@ -70,15 +72,19 @@ func (s *session) difference(ctx context.Context, o diffOptions) (review.Diff, e
 	if o.prune && len(o.against) > 0 {
 		return review.Diff{}, usage("--prune is about a cluster: with --against, what is not in -f counts as deleted anyway")
 	}
+	if slices.Contains(o.filenames, files.Stdin) && slices.Contains(o.against, files.Stdin) {
+		return review.Diff{}, usage("the standard input can be read once: give -f or --against a file")
+	}
 	applied, err := s.manifests(o.filenames)
 	if err != nil {
 		return review.Diff{}, err
 	}
 	var before, after *inventory.Inventory
+	var absent []string
 	if len(o.against) > 0 {
-		before, err = s.manifests(o.against)
-		after = applied
+		before, absent, err = s.earlier(o.against)
 		if err == nil {
+			after = applied.AppliedTo(before)
 			assumeEqually(before, after)
 		}
 	} else {
@@ -90,7 +96,7 @@ func (s *session) difference(ctx context.Context, o diffOptions) (review.Diff, e
 	assumed := review.AddStandIns(before, after, len(o.against) > 0)
 	now := s.Now()
 	out := review.Compare(review.NewWorld(before, s.installNamespace, now), review.NewWorld(after, s.installNamespace, now))
-	out.Notes = append(before.Unseen(), assumed...)
+	out.Notes = slices.Concat(absent, before.Unseen(), assumed)
 	for _, name := range after.Assumed {
 		if len(o.against) > 0 {
 			out.Notes = append(out.Notes, fmt.Sprintf("TokenIssuer %q is not among the manifests: it is taken to have nothing in its spec", name))

@@ -26,11 +26,14 @@ func (s *session) lint() *cobra.Command {
 		Use:   "lint -f DIR|FILE|-",
 		Short: "Mistakes in manifests, without a cluster",
 		Long: "What the API server would refuse of manifests, by the definitions that this build was made with, and what the " +
-			"operator would report only once they are applied: scopes that nobody declares, APIs that are not there, identifiers " +
-			"that two claim or that are reserved, grants in another namespace than their API's, keys that are unfit. Warnings are " +
-			"about what works, and may not be meant: expired grants, clients that nobody grants anything, grants that match " +
-			"nobody, wildcards, and objects that are not among the manifests.\n\n" +
-			"The exit status is 2 if there are errors, with --strict also if there are warnings.",
+			"operator would report only once they are applied: scopes that nobody declares, identifiers and Secrets that two claim, " +
+			"identifiers that are reserved, grants in another namespace than their API's or for clients of another TokenIssuer, keys " +
+			"that are unfit. Warnings are about what works, and may not be meant: expired grants, clients that nobody grants " +
+			"anything, grants that match nobody, wildcards; and about APIs and TokenIssuers that are not among the manifests, since " +
+			"they may be in the cluster.\n\n" +
+			"Files are read as kubectl reads them, and what kubectl would leave out of one without a word is a mistake. Nothing that " +
+			"a kustomization names is fetched, and no plugin of one is run.\n\n" +
+			"The exit status is 2 if there are errors, with --strict also if there are warnings; 1 if there is nothing to look at.",
 		Example: "  kubectl m2m lint -f deploy\n  kustomize build overlays/production | kubectl m2m lint -f -",
 		Args:    arguments(0, 0, "no arguments, but -f"),
 		RunE: func(*cobra.Command, []string) error {
@@ -63,8 +66,11 @@ func (s *session) findings(filenames []string) (linted, error) {
 		return linted{}, err
 	}
 	documents, unread := files.Source{Paths: filenames, Stdin: s.In, Namespace: namespace}.Read()
-	if len(documents) == 0 && unread != nil && !isMistake(unread) {
-		return linted{}, unread
+	if failed := failures(unread); failed != nil {
+		return linted{}, failed
+	}
+	if len(documents) == 0 && unread == nil {
+		return linted{}, noObjects(filenames)
 	}
 	schema, err := lint.NewSchema()
 	if err != nil {
@@ -83,10 +89,20 @@ func (s *session) findings(filenames []string) (linted, error) {
 	return answer, nil
 }
 
-// isMistake reports whether a file was read and holds a mistake.
-func isMistake(err error) bool {
+// failures are the errors of which none is a mistake in a file: something could not be read at all.
+func failures(err error) error {
 	var mistake *files.Error
-	return errors.As(err, &mistake)
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each is looked at
+		var out []error
+		for _, one := range joined.Unwrap() {
+			out = append(out, failures(one))
+		}
+		return errors.Join(out...)
+	}
+	if errors.As(err, &mistake) {
+		return nil
+	}
+	return err
 }
 
 func found(p *page, answer linted) {

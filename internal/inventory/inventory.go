@@ -135,42 +135,54 @@ func (i *Inventory) Index(installNamespace string) *access.Index {
 	return index
 }
 
-// Overlay is what there would be after the other objects were applied: they replace those of the same name. They take
-// over the age of what they replace, by which conflicts are decided, and its status, which nobody applies.
+// Overlay is what there would be after the other objects were applied: they replace those of the same name.
 func (i *Inventory) Overlay(applied *Inventory) *Inventory {
 	out := &Inventory{
 		objects: maps.Clone(i.objects), Terminating: i.Terminating, partial: i.partial, Assumed: i.Assumed,
 	}
-	for ref, object := range applied.objects {
-		if live, ok := i.objects[ref]; ok {
-			object = inherit(object, live)
-		}
-		out.objects[ref] = object
+	maps.Copy(out.objects, applied.AppliedTo(i).objects)
+	return out
+}
+
+// AppliedTo is what becomes of the objects when they are applied. When they were created, by which conflicts are decided,
+// that they are being deleted, and what their statuses say, nobody applies: they have it from those of the same name that
+// are there, or have none of it.
+func (i *Inventory) AppliedTo(before *Inventory) *Inventory {
+	out := &Inventory{objects: map[access.Ref]metav1.Object{}, Terminating: i.Terminating, partial: i.partial, Assumed: i.Assumed}
+	for ref, object := range i.objects {
+		out.objects[ref] = inherit(object, before.objects[ref])
 	}
 	return out
 }
 
-// inherit is the applied object with what applying it leaves as it is.
-func inherit(applied, live metav1.Object) metav1.Object {
+// inherit is the applied object with what applying it leaves as it is. There need not be another.
+func inherit(applied, before metav1.Object) metav1.Object {
 	switch o := applied.(type) {
 	case *v1alpha1.TokenIssuer:
-		o, old := o.DeepCopy(), live.(*v1alpha1.TokenIssuer)
+		o, old := o.DeepCopy(), orNew[v1alpha1.TokenIssuer](before)
 		o.CreationTimestamp, o.DeletionTimestamp, o.Status = old.CreationTimestamp, old.DeletionTimestamp, old.Status
 		return o
 	case *v1alpha1.ApiResource:
-		o, old := o.DeepCopy(), live.(*v1alpha1.ApiResource)
+		o, old := o.DeepCopy(), orNew[v1alpha1.ApiResource](before)
 		o.CreationTimestamp, o.DeletionTimestamp, o.Status = old.CreationTimestamp, old.DeletionTimestamp, old.Status
 		return o
 	case *v1alpha1.M2MClient:
-		o, old := o.DeepCopy(), live.(*v1alpha1.M2MClient)
+		o, old := o.DeepCopy(), orNew[v1alpha1.M2MClient](before)
 		o.CreationTimestamp, o.DeletionTimestamp, o.Status = old.CreationTimestamp, old.DeletionTimestamp, old.Status
 		return o
 	case *v1alpha1.ScopeGrant:
-		o, old := o.DeepCopy(), live.(*v1alpha1.ScopeGrant)
+		o, old := o.DeepCopy(), orNew[v1alpha1.ScopeGrant](before)
 		o.CreationTimestamp, o.DeletionTimestamp, o.Status = old.CreationTimestamp, old.DeletionTimestamp, old.Status
 		return o
 	}
 	return applied
+}
+
+func orNew[T any](object metav1.Object) *T {
+	if typed, ok := any(object).(*T); ok {
+		return typed
+	}
+	return new(T)
 }
 
 // Prune takes out the namespaced objects that are not among the applied ones, of the namespaces that those are in.

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/m2m-operator/m2m-operator/internal/access"
 	"github.com/m2m-operator/m2m-operator/internal/inventory"
 	"github.com/m2m-operator/m2m-operator/internal/inventory/files"
@@ -19,9 +17,9 @@ type Severity string
 
 // The severities.
 const (
-	// Error: the API server refuses it, or it does not do what it says.
+	// Error: the API server refuses it, or it does not do what it says, whatever else is in the cluster.
 	Error Severity = "error"
-	// Warning: it works, and may not be what was meant.
+	// Warning: it works, and may not be what was meant; or it does not, unless what the manifests lack is in the cluster.
 	Warning Severity = "warning"
 )
 
@@ -68,19 +66,24 @@ func Check(m Manifests, s *Schema, installNamespace string, now time.Time) []Fin
 		}
 		object, err := d.Decode()
 		if err != nil { // the definition has let through what the type does not read
-			c.add(d, finding{Error, RuleInvalid, "", err.Error()})
+			message := err.Error()
+			if mistake := (*files.Error)(nil); errors.As(err, &mistake) {
+				message = mistake.Message
+			}
+			c.add(d, finding{Error, RuleInvalid, "", message})
 			continue
 		}
-		object.SetCreationTimestamp(metav1.Time{}) // the oldest of the cluster is not known
 		c.written[d.Ref()] = d
 		c.objects.Add(object)
 	}
+	c.objects = c.objects.AppliedTo(inventory.New())
 	c.objects.AssumeIssuers()
 	for _, name := range c.objects.Assumed {
 		c.assumed[name] = true
 	}
 	c.index = c.objects.Index(installNamespace)
 	c.apis()
+	c.secrets()
 	c.clients()
 	c.grants()
 	slices.SortStableFunc(c.findings, func(a, b Finding) int {
