@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"html/template"
 	"io"
+	"strconv"
 )
 
 var (
@@ -16,7 +17,7 @@ var (
 	//go:embed page/script.js
 	script string
 
-	pageTemplate = template.Must(template.New("page").Parse(page))
+	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"count": count}).Parse(page))
 
 	// policy lets run and apply what the page was made with, and nothing else; and lets the page fetch nothing at all.
 	// Nothing in the page makes HTML from text, which trusted types hold it to where the browser knows them.
@@ -28,6 +29,15 @@ var (
 func hash(content string) string {
 	sum := sha256.Sum256([]byte(content))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// count writes a number as the page's script does: 2,000.
+func count(n int) string {
+	text := strconv.Itoa(n)
+	for at := len(text) - 3; at > 0; at -= 3 {
+		text = text[:at] + "," + text[at:]
+	}
+	return text
 }
 
 // HTML writes the model as a page that is all there is to it: it can be opened from a file, or mailed.

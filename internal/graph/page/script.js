@@ -26,6 +26,10 @@
     const text = size < 2 * 3600e3 ? of(Math.round(size / 60e3), 'minute') : size < 2 * day ? of(Math.round(size / 3600e3), 'hour') : of(Math.round(size / day), 'day');
     return away < 0 ? text + ' ago' : 'in ' + text;
   };
+  const ahead = time => Boolean(time) && at(time) > now;
+  // natural order has client-2 before client-10.
+  const natural = new Intl.Collator('en', { numeric: true }).compare;
+  const by = key => (a, b) => natural(key(a), key(b));
   const soon = time => Boolean(time) && at(time) > now && at(time) <= now + soonDays * day;
 
   // What the lists refer to, by places.
@@ -37,28 +41,40 @@
   for (const problem of model.problems) {
     const ref = `${problem.kind} ${problem.namespace || ''}/${problem.name}`;
     problemsOf.set(ref, [...(problemsOf.get(ref) || []), problem]);
-    problem.text = [problem.reason, problem.kind, problem.namespace, problem.name, problem.message].join(' ').toLowerCase();
+    problem.key = problem.namespace ? `${problem.namespace}/${problem.name}` : problem.name;
+    problem.text = [problem.reason, problem.severity, problem.kind, problem.key, problem.message].join('\n').toLowerCase();
   }
   const problemsWith = (kind, object) => problemsOf.get(`${kind} ${object.namespace}/${object.name}`) || [];
   const holders = model.grants.map(() => new Set());
   model.clients.forEach((client, i) => {
-    const words = [client.id, client.displayName, client.description, client.issuer];
+    const problems = problemsWith('M2MClient', client);
+    const words = [client.id, client.displayName, client.description, client.issuer, ...client.methods, client.suspended && 'Suspended', ...problems.flatMap(p => [p.reason, p.message])];
+    for (const wish of client.wishes || []) words.push(wish.api, ...(wish.missing || []).flatMap(lack => [lack.scope, lack.reason]));
     client.ends = false;
+    client.end = Infinity; // when the first of what it has ends
+    client.severity = problems.some(p => p.severity === 'error') ? 0 : problems.length ? 1 : 2;
     for (const holding of client.access || []) {
       const api = model.apis[holding.api];
-      words.push(apiKey(api), api.displayName, api.identifier);
+      words.push(apiKey(api), api.displayName, api.identifier, ...(api.rules || []));
       for (const set of holding.sets) {
         words.push(...set.scopes);
         Object.assign(set, span(set));
         client.ends ||= set.soon;
-        for (const way of set.ways || []) if (way.grant >= 0) { holders[way.grant].add(i); words.push(`${model.grants[way.grant].namespace}/${model.grants[way.grant].name}`); }
+        if (ahead(set.until)) client.end = Math.min(client.end, at(set.until));
+        for (const way of set.ways || []) {
+          const grant = model.grants[way.grant];
+          if (!grant) continue;
+          holders[way.grant].add(i);
+          words.push(`${grant.namespace}/${grant.name}`, way.role, ...(grant.conditions || []));
+        }
       }
     }
     client.text = words.filter(Boolean).join('\n').toLowerCase();
   });
   for (const grant of model.grants) {
     grant.key = `${grant.namespace}/${grant.name}`;
-    grant.text = [grant.key, grant.api, ...grant.subjects, ...(grant.scopes || []), ...(grant.roles || [])].join('\n').toLowerCase();
+    grant.text = [grant.key, grant.api, grant.state, ...grant.subjects, ...(grant.scopes || []), ...(grant.roles || []), ...(grant.conditions || []),
+      ...problemsWith('ScopeGrant', grant).flatMap(p => [p.reason, p.message])].join('\n').toLowerCase();
   }
 
   // span says how long, and on what, scopes are had: the longest and freest way counts.
@@ -72,7 +88,7 @@
   // Filters.
   const read = () => ({
     text: $('search').value.trim().toLowerCase(), namespace: $('namespace').value, client: $('client').value.trim().toLowerCase(),
-    api: $('api').value === '' ? -1 : Number($('api').value), expiring: $('expiring').checked, problematic: $('problematic').checked,
+    api: apiAt.get($('api').value) ?? -1, expiring: $('expiring').checked, problematic: $('problematic').checked,
   });
   const wishesFor = (client, api) => (client.wishes || []).some(wish => wish.api === apiKey(model.apis[api]));
   const clientFits = (client, f) => (!f.text || client.text.includes(f.text)) && (!f.client || client.id.toLowerCase().includes(f.client)) &&
@@ -84,18 +100,26 @@
     (f.api < 0 || apiAt.get(`${grant.namespace}/${grant.api}`) === f.api) && (!f.expiring || soon(grant.until)) &&
     (!f.client || [...holders[i]].some(c => model.clients[c].id.toLowerCase().includes(f.client)) || grant.subjects.some(s => s.toLowerCase().replace('/', '.').includes(f.client))) &&
     (!f.problematic || problemsWith('ScopeGrant', grant).length > 0);
+  // A problem fits if what it is of does. All of them are of something with problems.
   const problemFits = (problem, f) => {
-    const key = `${problem.namespace}/${problem.name}`, grant = problem.kind === 'ScopeGrant' ? model.grants[grantAt.get(key)] : undefined;
+    const key = problem.key, grant = problem.kind === 'ScopeGrant' ? model.grants[grantAt.get(key)] : undefined;
+    const client = problem.kind === 'M2MClient' ? model.clients[clientAt.get(key)] : undefined, issuer = problem.kind === 'TokenIssuer' && model.issuers.find(i => i.name === key);
     const api = problem.kind === 'ApiResource' ? apiAt.get(key) : grant && apiAt.get(`${grant.namespace}/${grant.api}`);
-    return (!f.text || problem.text.includes(f.text)) && (!f.namespace || problem.namespace === f.namespace) && (f.api < 0 || api === f.api) &&
+    const ending = client ? client.ends : soon(grant ? grant.until : issuer && issuer.certificateUntil);
+    return (!f.expiring || ending) && (!f.text || problem.text.includes(f.text)) && (!f.namespace || problem.namespace === f.namespace) &&
+      (f.api < 0 || api === f.api || Boolean(client && ((client.access || []).some(h => h.api === f.api) || wishesFor(client, f.api)))) &&
       (!f.client || (problem.kind === 'M2MClient' && `${problem.namespace}.${problem.name}`.toLowerCase().includes(f.client)));
   };
 
-  // paged shows a list, some rows at a time.
+  // paged shows a list, some rows at a time; all of them on paper, after which it is where it was.
+  const pageOf = new Map();
+  let printing = false, printed = false;
   const paged = (box, items, what, draw) => {
-    let page = 0;
+    if (printing) { box.replaceChildren(draw(items)); return; }
     const pages = Math.max(1, Math.ceil(items.length / rowsOfAPage));
+    let page = printed ? Math.min(pageOf.get(box) || 0, pages - 1) : 0;
     const show = moved => {
+      pageOf.set(box, page);
       const list = draw(items.slice(page * rowsOfAPage, (page + 1) * rowsOfAPage));
       const step = (text, by) => el('button', { type: 'button', disabled: page + by < 0 || page + by >= pages, onclick: () => { page += by; show(by); } }, text);
       const back = step('Previous', -1), on = step('Next', 1);
@@ -121,7 +145,12 @@
     const all = sets.flatMap(set => set.scopes.map(name => scope(name, set))), most = 6;
     return el('div', { class: 'scopes' }, all.slice(0, most), all.length > most ? el('span', { class: 'quiet' }, `and ${all.length - most} more`) : '');
   };
-  const focusOn = (field, value) => { $('filters').reset(); $(field).value = value; draw(); $('access').scrollIntoView(); $('access').focus(); };
+  const goTo = section => { $(section).scrollIntoView(); $(section).focus({ preventScroll: true }); };
+  const focusOn = (field, value, section) => { $('filters').reset(); if (field) $(field).value = value; draw(); goTo(section); };
+  const leadsTo = {
+    M2MClient: problem => focusOn('client', `${problem.namespace}.${problem.name}`, 'access'), ApiResource: problem => focusOn('api', problem.key, 'access'),
+    ScopeGrant: problem => focusOn('search', problem.key, 'grants'), TokenIssuer: () => focusOn('', '', 'keys'),
+  };
 
   function drawProblems(f) {
     const groups = new Map();
@@ -129,21 +158,16 @@
       const name = `${problem.severity} ${problem.reason}`;
       groups.set(name, [...(groups.get(name) || []), problem]);
     }
-    const first = 10;
-    const item = problem => {
-      const key = problem.namespace ? `${problem.namespace}/${problem.name}` : problem.name;
-      const go = problem.kind === 'M2MClient' ? () => focusOn('client', `${problem.namespace}.${problem.name}`) :
-        problem.kind === 'ApiResource' ? () => focusOn('api', apiAt.get(key)) : undefined;
-      return el('li', {}, go ? el('button', { type: 'button', class: 'plain', onclick: go }, `${problem.kind} ${key}`) : `${problem.kind} ${key}`, `: ${problem.message}`);
-    };
-    $('problem-list').replaceChildren(...[...groups.values()].map((problems, i) => {
+    const first = printing ? Infinity : 10;
+    const item = problem => el('li', {}, el('button', { type: 'button', class: 'plain', onclick: () => leadsTo[problem.kind](problem) }, `${problem.kind} ${problem.key}`), `: ${problem.message}`);
+    $('problem-list').replaceChildren(...[...groups.values()].map(group => group.sort(by(p => p.key))).map((problems, i) => {
       const list = el('ul', {}, problems.slice(0, first).map(item));
       const rest = problems.length > first ? el('button', { type: 'button', onclick: e => {
         const after = list.children.length; list.append(...problems.slice(after, after + 100).map(item));
         if (list.children.length >= problems.length) e.target.remove();
         (list.children[after].querySelector('button') || e.target).focus();
       } }, 'Show more') : '';
-      return el('details', { class: problems[0].severity, open: i < 3 }, el('summary', {}, badge(problems[0].severity, problems[0].severity === 'error' ? 'bad' : 'soon'), `${problems[0].reason} (${problems.length.toLocaleString('en')})`), list, rest);
+      return el('details', { class: problems[0].severity, open: printing || i < 3 }, el('summary', {}, badge(problems[0].severity, problems[0].severity === 'error' ? 'bad' : 'soon'), `${problems[0].reason} (${problems.length.toLocaleString('en')})`), list, rest);
     }), groups.size ? '' : model.problems.length ? nothing('None of the problems fits the filters.') : nothing('No problems were found.', 'good'));
   }
 
@@ -171,24 +195,27 @@
       grant && grant.conditions ? [', if ', el('code', {}, grant.conditions.join(' && '))] : []);
   };
 
+  const opened = new Set(); // clients whose details are shown
   function drawMatrix(f, clients) {
     const had = list => new Set(list.flatMap(client => (client.access || []).map(h => h.api)));
     const used = had(clients);
-    const unused = f.api >= 0 ? [] : model.apis.filter((api, i) => !used.has(i) && (!f.namespace || api.namespace === f.namespace)).map(apiKey);
+    const unused = f.api >= 0 ? [] : model.apis.filter((api, i) => !used.has(i) && (!f.namespace || api.namespace === f.namespace)).map(apiKey).sort(natural);
     const heading = i => [apiKey(model.apis[i]), el('span', { class: 'quiet' }, model.apis[i].displayName || model.apis[i].identifier)];
     const line = columns => (client, i) => {
-      const id = `client-${i}`, more = el('tr', { class: 'more', role: 'row', id, hidden: true }, el('td', { colspan: columns.length + 1, role: 'cell' }));
-      const button = el('button', { type: 'button', class: 'plain', 'aria-expanded': 'false', 'aria-controls': id, onclick: () => {
-        more.hidden = !more.hidden;
+      const id = `client-${i}`, more = el('tr', { class: 'more', role: 'row', id }, el('td', { colspan: columns.length + 1, role: 'cell' }));
+      const button = el('button', { type: 'button', class: 'plain', 'aria-controls': id, onclick: () => { opened[opened.has(client) ? 'delete' : 'add'](client); unfold(); } }, client.id);
+      const unfold = () => {
+        more.hidden = !opened.has(client);
         button.setAttribute('aria-expanded', String(!more.hidden));
-        if (!more.firstChild.firstChild) more.firstChild.append(details(client));
-      } }, client.id);
+        if (!more.hidden && !more.firstChild.firstChild) more.firstChild.append(details(client));
+      };
+      unfold();
       const badges = [...problemsWith('M2MClient', client).map(p => badge(p.reason, p.severity === 'error' ? 'bad' : 'soon')), client.suspended ? badge('Suspended') : '', (client.wishes || []).length ? badge('asks for more') : ''].filter(Boolean);
       const cells = columns.map(i => { const h = (client.access || []).find(h => h.api === i); return cell(apiKey(model.apis[i]), h ? scopes(h.sets) : ''); });
       return [row(head(button, client.displayName ? el('span', { class: 'quiet' }, client.displayName) : '', badges.length ? el('div', { class: 'badges' }, badges) : ''), cells), more];
     };
     paged($('matrix'), clients, 'clients', shown => { // with the APIs that those who are shown have something of
-      const columns = f.api >= 0 ? [f.api] : [...had(shown)].sort((a, b) => apiKey(model.apis[a]) < apiKey(model.apis[b]) ? -1 : 1);
+      const columns = f.api >= 0 ? [f.api] : [...had(shown)].sort(by(i => apiKey(model.apis[i])));
       return shown.length ? table('Clients and what they have of each API', 'matrix', ['Client', ...columns.map(heading)], shown.flatMap(line(columns))) : nothing('No client fits the filters.');
     });
     $('unused').replaceChildren(clients.length && unused.length ? el('p', { class: 'quiet' }, `None of these clients has anything of ${unused.slice(0, 10).join(', ')}${unused.length > 10 ? ` and ${unused.length - 10} more` : ''}.`) : '');
@@ -221,8 +248,9 @@
   const ends = time => time ? [moment(time), el('span', { class: 'quiet' }, relative(time))] : ['never'];
 
   function drawGrants(f) {
-    const order = grant => grant.until ? at(grant.until) : Infinity;
-    const list = model.grants.filter((grant, i) => grantFits(grant, i, f)).sort((a, b) => order(a) === order(b) ? (a.key < b.key ? -1 : 1) : order(a) - order(b));
+    // What ends next, then what never ends, then what has ended, the latest first.
+    const order = grant => !grant.until ? Number.MAX_SAFE_INTEGER : ahead(grant.until) ? at(grant.until) : 2 * Number.MAX_SAFE_INTEGER - at(grant.until);
+    const list = model.grants.filter((grant, i) => grantFits(grant, i, f)).sort((a, b) => order(a) - order(b) || natural(a.key, b.key));
     const s = scale(list.flatMap(grant => [grant.from, grant.until]));
     const line = grant => row(
       head(grant.key, el('span', { class: 'quiet' }, `of ApiResource ${grant.api}`)),
@@ -231,7 +259,7 @@
       cell('To', grant.subjects.map(subject => el('div', {}, subject)), el('span', { class: 'quiet' }, of(grant.clients, 'client'))),
       cell('Ends', ends(grant.until)),
       timed([{ from: grant.from, to: grant.until, kind: grant.state === 'Active' ? '' : grant.state === 'NotYetActive' ? 'ahead' : 'quietly' }], s, `${grant.state}, ${stretch(grant.from, grant.until)}`));
-    paged($('grant-list'), list, 'grants', shown => shown.length ? table('Grants, those that end soonest first', '', ['Grant', 'State', 'Gives', 'To', 'Ends', axis(s)], shown.map(line)) : nothing(model.grants.length ? 'No grant fits the filters.' : 'There are no grants.'));
+    paged($('grant-list'), list, 'grants', shown => shown.length ? table('Grants, those that end next first', '', ['Grant', 'State', 'Gives', 'To', 'Ends', axis(s)], shown.map(line)) : nothing(model.grants.length ? 'No grant fits the filters.' : 'There are no grants.'));
     return list.length;
   }
 
@@ -258,15 +286,39 @@
       timed(client.secrets.flatMap(secret => due({ from: secret.created, kind: kinds[secret.state], title: secret.state }, secret.expires || (secret.state === 'Current' ? client.nextRotation : undefined))), s, client.secrets.map(secret => `${secret.state}, ${stretch(secret.created, secret.expires)}`).join('; '))))) : nothing('No status of these clients names secrets.'));
   }
 
+  const orders = {
+    '': by(client => client.id), problems: (a, b) => a.severity - b.severity || orders[''](a, b),
+    end: (a, b) => (a.end === b.end ? 0 : a.end - b.end) || orders[''](a, b),
+  };
   function draw() {
     const f = read();
-    const fitting = model.clients.filter(client => clientFits(client, f)), clients = f.expiring ? fitting.filter(client => client.ends) : fitting;
+    const clients = model.clients.filter(client => clientFits(client, f) && (!f.expiring || client.ends)).sort(orders[$('sort').value]);
     drawProblems(f);
     drawMatrix(f, clients);
     const grants = drawGrants(f);
     drawSecrets(f, clients);
+    if (!printing) remember();
     $('shown').value = `${clients.length.toLocaleString('en')} of ${of(model.clients.length, 'client')}, ${grants.toLocaleString('en')} of ${of(model.grants.length, 'grant')}`;
   }
+
+  // What is looked for is in the address, so that it can be linked to.
+  const fields = ['search', 'namespace', 'api', 'client', 'sort'], checks = ['expiring', 'problematic'];
+  const remember = () => {
+    const kept = new URLSearchParams([...fields.map(id => [id, $(id).value]), ...checks.map(id => [id, $(id).checked ? 'yes' : ''])].filter(([, value]) => value)).toString();
+    if (kept === location.hash.slice(1)) return;
+    try { history.replaceState(null, '', kept ? `#${kept}` : location.href.split('#')[0]); } catch { /* Some browsers do not let a page do so often, or in a frame: then it is not in the address. */ }
+  };
+  const recall = () => {
+    const kept = new URLSearchParams(location.hash.slice(1));
+    $('filters').reset();
+    for (const id of fields) { $(id).value = kept.get(id) || ''; if ($(id).selectedIndex === -1) $(id).value = ''; }
+    for (const id of checks) $(id).checked = kept.has(id);
+    const section = $(location.hash.slice(1));
+    draw();
+    if (section) goTo(section.id);
+  };
+  // Links within the page go there, and leave what is looked for as it is.
+  for (const link of document.querySelectorAll('a[href^="#"]')) link.addEventListener('click', event => { event.preventDefault(); goTo(link.hash.slice(1)); });
 
   // The theme is the system's until somebody presses the button.
   const dark = matchMedia('(prefers-color-scheme: dark)'), root = document.documentElement;
@@ -276,14 +328,18 @@
   dark.addEventListener('change', label);
 
   const namespaces = new Set([...model.clients, ...model.apis, ...model.grants].map(object => object.namespace));
-  $('namespace').append(...[...namespaces].sort().map(name => el('option', { value: name }, name)));
-  $('api').append(...model.apis.map((api, i) => el('option', { value: i }, apiKey(api))));
-  $('clients').append(...model.clients.map(client => el('option', { value: client.id })));
+  $('namespace').append(...[...namespaces].sort(natural).map(name => el('option', { value: name }, name)));
+  $('api').append(...model.apis.map(apiKey).sort(natural).map(key => el('option', { value: key }, key)));
+  $('clients').append(...model.clients.map(client => client.id).sort(natural).map(id => el('option', { value: id })));
   if (model.problems.length) document.querySelector('nav a').classList.add('bad');
   $('filters').addEventListener('input', draw);
   $('clear').addEventListener('click', () => { $('filters').reset(); draw(); });
   $('filters').addEventListener('submit', event => event.preventDefault());
+  const onPaper = yes => { printing = yes; printed = !yes; draw(); printed = false; };
+  addEventListener('beforeprint', () => onPaper(true));
+  addEventListener('afterprint', () => onPaper(false));
+  addEventListener('hashchange', recall);
   label();
   drawKeys();
-  draw();
+  recall();
 })();

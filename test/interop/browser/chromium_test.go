@@ -175,11 +175,21 @@ func (b *browser) note(m message) {
 	}
 }
 
-// open loads a file.
+// open loads a file, at a fragment if one is named.
 func (b *browser) open(file string) {
 	b.t.Helper()
-	b.loaded, b.url = false, "file://"+file
-	b.call("Page.navigate", map[string]any{"url": b.url})
+	document, _, _ := strings.Cut("file://"+file, "#")
+	if document == b.url { // another fragment would load nothing
+		b.load("about:blank")
+	}
+	b.url = document
+	b.load("file://" + file)
+}
+
+func (b *browser) load(url string) {
+	b.t.Helper()
+	b.loaded = false
+	b.call("Page.navigate", map[string]any{"url": url})
 	if !b.loaded {
 		b.await("load", func(message) bool { return b.loaded })
 	}
@@ -204,6 +214,16 @@ func (b *browser) want(expression, want string) {
 	b.t.Helper()
 	if got := b.eval(expression); got != want {
 		b.t.Errorf("%s is %s, want %s", expression, got, want)
+	}
+}
+
+// until waits for an expression to come to something.
+func (b *browser) until(expression, want string) {
+	b.t.Helper()
+	for late := time.Now().Add(patience); b.eval(expression) != want; {
+		if time.Now().After(late) {
+			b.t.Fatalf("%s is %s, want %s", expression, b.eval(expression), want)
+		}
 	}
 }
 

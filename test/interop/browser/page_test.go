@@ -201,6 +201,8 @@ func TestPhone(t *testing.T) {
 		b.look(375, 812, "light")
 		b.open(file)
 		b.fits()
+		b.screenshot(name+"-phone-filters", false)
+		b.want(`[...document.querySelectorAll('tr.more')].filter(e => e.getBoundingClientRect().height > 0).length`, "0")
 		b.eval(`document.querySelectorAll('.matrix tbody button').forEach(button => button.click())`)
 		b.fits()
 		b.eval(`document.querySelector('.matrix tbody button').click()`)
