@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"sigs.k8s.io/kustomize/api/konfig"
@@ -25,6 +26,9 @@ func kustomization(folder string) string {
 	return ""
 }
 
+// contents are what kustomize quotes in its errors, be it of Secrets.
+var contents = regexp.MustCompile("(?s)(with config: )`.*`|(node contents:).*|(literal sources ).*")
+
 // build builds a kustomization as `kubectl kustomize` does.
 func build(folder string) (out []*Document, err error) {
 	file := kustomization(folder)
@@ -40,7 +44,7 @@ func build(folder string) (out []*Document, err error) {
 		err = disk.refused
 	}
 	if err != nil {
-		return nil, &Error{File: file, Line: 1, Message: err.Error()}
+		return nil, &Error{File: file, Line: 1, Message: contents.ReplaceAllString(err.Error(), "$1$2$3...")}
 	}
 	origins := origins{folder: folder, read: map[string][]*Document{}}
 	var mistakes []error

@@ -168,6 +168,28 @@ func TestKustomizationsStayHere(t *testing.T) {
 	}
 }
 
+// TestSecretsOfOthers: what a foreign manifest holds is in no message.
+func TestSecretsOfOthers(t *testing.T) {
+	secret := "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"
+	for name, manifests := range map[string]map[string]string{
+		"a null key":        {"a.yaml": secret + "stringData: {~: hunter2}\n"},
+		"a mapping for key": {"a.yaml": secret + "stringData: {{hunter2: x}: y}\n"},
+		"after dashes":      {"a.yaml": "--- {apiVersion: v1, kind: Secret, stringData: {x: hunter2}}\n"},
+		"text after JSON":   {"a.json": "{} {} hunter2"},
+		"not UTF-8":         {"a.yaml": secret + "stringData: {x: \"hunter2\x00\"}\n"},
+		"kustomized":        {"kustomization.yaml": "resources: [a.yaml]\npatches: [{path: b.yaml}]\n", "a.yaml": secret + "stringData: {x: y}\n", "b.yaml": secret + "stringData: hunter2\n"},
+		"generated":         {"kustomization.yaml": "secretGenerator: [{name: s, literals: [hunter2]}]\n"},
+		"generated twice":   {"kustomization.yaml": "secretGenerator: [{name: s, literals: [x=hunter2]}, {name: s, literals: [x=hunter2]}]\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := files.Source{Paths: []string{write(t, manifests)}, Namespace: "here"}.Read()
+			if err == nil || strings.Contains(err.Error(), "hunter2") {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestKustomizedLists: kubectl applies what is in them.
 func TestKustomizedLists(t *testing.T) {
 	folder := write(t, map[string]string{

@@ -96,6 +96,8 @@ var yamlPreface = regexp.MustCompile(`^(error converting YAML to JSON: )?(yaml: 
 
 var yamlLine = regexp.MustCompile(`line (\d+): `)
 
+var badKey = regexp.MustCompile(`^(invalid|unsupported) map key`)
+
 // mistake places a parser's error in the file.
 func (p part) mistake(file string, err error) *Error {
 	out := &Error{File: file, Line: p.above + 1, Message: yamlPreface.ReplaceAllString(err.Error(), "")}
@@ -104,8 +106,8 @@ func (p part) mistake(file string, err error) *Error {
 		out.Line += line - 1
 		out.Message = strings.Replace(out.Message, match[0], "", 1)
 	}
-	if strings.HasPrefix(out.Message, "invalid map key: ") {
-		out.Message = "a key must be a text, and not a mapping or a list"
+	if badKey.MatchString(out.Message) { // what it says besides is the value, which may be a secret
+		out.Message = "a key must be a text, and not a mapping, a list or null"
 	}
 	if bytes.Contains(p.text, []byte("{{")) {
 		out.Message += "; if this is a Helm template, render it first, as in: helm template ... | kubectl m2m lint -f -"
@@ -118,7 +120,11 @@ func (p part) parse(file string) (map[string]any, error) {
 	converted := []byte(p.text)
 	if !p.json {
 		var err error
-		if converted, err = k8syaml.YAMLToJSONStrict(p.text); err != nil {
+		converted, err = k8syaml.YAMLToJSONStrict(p.text)
+		if err != nil && p.overrides() {
+			converted, err = k8syaml.YAMLToJSON(p.text)
+		}
+		if err != nil {
 			return nil, p.mistake(file, err)
 		}
 		if !p.whole() {
@@ -147,6 +153,32 @@ func (p part) object(text []byte) (map[string]any, error) {
 		}
 	}
 	return object, nil
+}
+
+// overrides reports whether keys are twice in mappings only since one of them is merged in, by <<: that is no mistake.
+func (p part) overrides() bool {
+	root := yaml.Node{}
+	return bytes.Contains(p.text, []byte("<<")) && yaml.Unmarshal(p.text, &root) == nil && !keyTwice(&root)
+}
+
+func keyTwice(n *yaml.Node) bool {
+	keys := map[string]bool{}
+	for i, child := range n.Content {
+		if keyTwice(child) {
+			return true
+		}
+		if n.Kind != yaml.MappingNode || i%2 == 1 {
+			continue
+		}
+		for child.Kind == yaml.AliasNode {
+			child = child.Alias
+		}
+		if keys[child.Value] {
+			return true
+		}
+		keys[child.Value] = true
+	}
+	return false
 }
 
 // nothing takes in whatever is written.
