@@ -96,6 +96,8 @@ func (a *apiResource) unlink(x *Index) {
 
 func (a *apiResource) birth() birth { return birth{a.created, a.key} }
 
+func (a *apiResource) hierarchical() bool { return a.syntax == scope.Hierarchical }
+
 // read takes in a scope that somebody asks for or gives.
 func (a *apiResource) read(name string) readScope {
 	item, err := scope.Parse(a.syntax, name)

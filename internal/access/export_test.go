@@ -25,3 +25,6 @@ func (x *Index) Considered(api, client types.NamespacedName) (n int) {
 	n = x.byAPIClient[apiClient{api, client}].len()
 	return n + x.byAPINamespace[apiNamespace{api, client.Namespace}].len()
 }
+
+// Outlooks counts what was worked out.
+func (f *Forecast) Outlooks() int { return len(f.known) }

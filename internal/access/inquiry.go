@@ -95,12 +95,18 @@ func (q *inquiry) give() {
 			}
 			continue
 		}
-		giver := Giver{Grant: g.key, Subject: g.subject(q.client)}
-		if q.request.Standing {
-			giver.Conditions = left(g.conditions)
-		}
-		q.credit(giver, at, through)
+		q.credit(g.giver(q.client, q.request.Standing), at, through)
 	}
+}
+
+// giver is the grant as somebody who gives the client something.
+func (g *grant) giver(c *client, standing bool) Giver {
+	out := Giver{Grant: g.key}
+	out.Subject, _ = g.subject(c) // it matches, or would not be asked
+	if standing {
+		out.Conditions = left(g.conditions)
+	}
+	return out
 }
 
 // credit notes who gives the scopes at these places, through which role each. The memory is one piece for all of them,

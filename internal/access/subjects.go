@@ -151,15 +151,18 @@ func (g *grant) selects(c *client) bool {
 	return slices.ContainsFunc(g.selectors[c.key.Namespace], func(s selector) bool { return s.Matches(&c.labels) })
 }
 
-// subject is the place of the first subject that matches the client, which one of them does.
-func (g *grant) subject(c *client) int {
+// subject is the place of the first subject that matches the client; false if none does.
+func (g *grant) subject(c *client) (place int, ok bool) {
 	at, found := g.find(c.key)
 	for _, s := range g.selectors[c.key.Namespace] {
 		if (!found || s.subject < g.names[at].subject) && s.Matches(&c.labels) {
-			return s.subject
+			return s.subject, true
 		}
 	}
-	return g.names[at].subject
+	if !found {
+		return 0, false
+	}
+	return g.names[at].subject, true
 }
 
 // gives reports whether the grant gives the scope, and by which of its roles, "" if by none.

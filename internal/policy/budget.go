@@ -31,6 +31,9 @@ func NewBudget() *Budget { return &Budget{left: maxRequestCost} }
 // NewBudgetOf makes the budget that so many requests have together.
 func NewBudgetOf(requests uint64) *Budget { return &Budget{left: times(requests, maxRequestCost)} }
 
+// Exhausted reports whether the budget is spent, so that an evaluation may have had no result for that alone.
+func (b *Budget) Exhausted() bool { return b.left == 0 }
+
 // spend takes a cost from the budget. The evaluation that exceeds it has no result.
 func (b *Budget) spend(cost uint64) error {
 	if cost > b.left {
