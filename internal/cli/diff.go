@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/m2m-operator/m2m-operator/internal/access"
 	"github.com/m2m-operator/m2m-operator/internal/inventory"
 	"github.com/m2m-operator/m2m-operator/internal/inventory/files"
 	"github.com/m2m-operator/m2m-operator/internal/inventory/live"
@@ -93,10 +94,12 @@ func (s *session) difference(ctx context.Context, o diffOptions) (review.Diff, e
 	if err != nil {
 		return review.Diff{}, err
 	}
+	applied = applied.Overlay(inventory.New()) // without stand-ins
 	assumed := review.AddStandIns(before, after, len(o.against) > 0)
 	now := s.Now()
-	out := review.Compare(review.NewWorld(before, s.installNamespace, now), review.NewWorld(after, s.installNamespace, now))
-	out.Notes = slices.Concat(absent, before.Unseen(), assumed)
+	then := review.NewWorld(after, s.installNamespace, now)
+	out := review.Compare(review.NewWorld(before, s.installNamespace, now), then)
+	out.Notes = slices.Concat(absent, before.Unseen(), assumed, then.Idle(applied))
 	for _, name := range after.Assumed {
 		if len(o.against) > 0 {
 			out.Notes = append(out.Notes, fmt.Sprintf("TokenIssuer %q is not among the manifests: it is taken to have nothing in its spec", name))
@@ -123,6 +126,10 @@ func (s *session) applied(ctx context.Context, manifests *inventory.Inventory, p
 	after = before.Overlay(manifests)
 	if prune {
 		after.Prune(manifests)
+	}
+	if !before.Everywhere(access.KindTokenIssuer) { // manifests may be the first to name one
+		after.AssumeIssuers()
+		before.Assume(after.Assumed...)
 	}
 	return before, after, nil
 }

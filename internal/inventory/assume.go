@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,18 +13,28 @@ import (
 // AssumeIssuers adds the TokenIssuers that objects name and that are not there, with nothing in their specs: manifests
 // commonly have none, since the manager makes the default one, and tenants may not read them.
 func (i *Inventory) AssumeIssuers(except ...string) {
-	missing := map[string]bool{}
+	names := map[string]bool{}
 	for _, api := range i.APIs() {
-		missing[cmp.Or(api.Spec.IssuerRef.Name, DefaultIssuer)] = true
+		names[cmp.Or(api.Spec.IssuerRef.Name, DefaultIssuer)] = true
 	}
 	for _, client := range i.Clients() {
-		missing[cmp.Or(client.Spec.IssuerRef.Name, DefaultIssuer)] = true
+		names[cmp.Or(client.Spec.IssuerRef.Name, DefaultIssuer)] = true
 	}
-	for name := range missing {
-		if i.Issuer(name) == nil && !slices.Contains(except, name) {
+	for _, name := range except {
+		delete(names, name)
+	}
+	i.Assume(slices.Sorted(maps.Keys(names))...)
+}
+
+// Assume adds those of the TokenIssuers that are not there, with nothing in their specs.
+func (i *Inventory) Assume(names ...string) {
+	assumed := slices.Clone(i.Assumed) // it may be shared with what this was overlaid on
+	for _, name := range names {
+		if i.Issuer(name) == nil {
 			i.Add(&v1alpha1.TokenIssuer{ObjectMeta: metav1.ObjectMeta{Name: name}})
-			i.Assumed = append(i.Assumed, name)
+			assumed = append(assumed, name)
 		}
 	}
-	slices.Sort(i.Assumed)
+	slices.Sort(assumed)
+	i.Assumed = assumed
 }

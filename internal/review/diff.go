@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/access"
+	"github.com/m2m-operator/m2m-operator/internal/scope"
 )
 
 // Signs of changes.
@@ -49,19 +49,9 @@ type Diff struct {
 // Compare says what becomes of everybody's access.
 func Compare(before, after World) Diff {
 	out := Diff{Changes: []Change{}}
+	c := comparison{before: before, after: after, known: map[pair][]finding{}}
 	for _, key := range clientsOf(before, after) {
-		old, now := before.Client(key), after.Client(key)
-		had, has := map[string]Access{}, map[string]Access{}
-		if old != nil {
-			had = byAudience(before.accessOf(old, question{}))
-		}
-		if now != nil {
-			has = byAudience(after.accessOf(now, question{}))
-		}
-		audiences := slices.Compact(slices.Sorted(slices.Values(append(sortedKeys(had), sortedKeys(has)...))))
-		for _, audience := range audiences {
-			out.Changes = append(out.Changes, compare(key, had[audience], has[audience], after)...)
-		}
+		out.Changes = append(out.Changes, c.client(key)...)
 	}
 	out.Widens = slices.ContainsFunc(out.Changes, func(c Change) bool { return c.Widens })
 	return out
@@ -70,8 +60,8 @@ func Compare(before, after World) Diff {
 func clientsOf(worlds ...World) []types.NamespacedName {
 	keys := map[types.NamespacedName]bool{}
 	for _, w := range worlds {
-		for _, client := range w.Clients() {
-			keys[keyOf(client, client.Name)] = true
+		for _, ref := range w.Refs(access.KindM2MClient) {
+			keys[types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}] = true
 		}
 	}
 	return slices.SortedFunc(maps.Keys(keys), func(a, b types.NamespacedName) int {
@@ -79,95 +69,106 @@ func clientsOf(worlds ...World) []types.NamespacedName {
 	})
 }
 
-func byAudience(list []Access) map[string]Access {
-	out := map[string]Access{}
-	for _, a := range list {
-		out[a.Audience] = a
-	}
-	return out
+// comparison keeps what was found: clients that had the same and have the same differ in their names only.
+type comparison struct {
+	before, after World
+	known         map[pair][]finding
 }
 
-func waysOf(a Access) map[string][]Way {
-	out := map[string][]Way{}
-	for _, s := range a.Scopes {
-		out[s.Name] = s.Ways
-	}
-	return out
+// pair is what clients had and have of one audience.
+type pair struct {
+	had, has *timeline // nil: nothing, and no grant matches
+	// issuer of the client afterwards.
+	issuer string
+	// gone is true for a client that can have nothing afterwards, whatever grants say.
+	gone bool
 }
 
-// compare finds the changes of one client at one audience.
-func compare(client types.NamespacedName, had, has Access, after World) []Change {
-	about := Change{Client: client.Namespace + "." + client.Name, API: cmp.Or(has.API, had.API), Audience: cmp.Or(has.Audience, had.Audience)}
+// finding is a change without its client.
+type finding struct {
+	Change
+	// why a scope is lost, if that is not due to the client.
+	why string
+}
+
+func (c comparison) client(key types.NamespacedName) []Change {
 	var out []Change
-	old, now := waysOf(had), waysOf(has)
-	for _, scope := range slices.Compact(slices.Sorted(slices.Values(append(sortedKeys(old), sortedKeys(now)...)))) {
-		c := about
-		c.Scope, c.Before, c.After = scope, old[scope], now[scope]
-		switch before, afterwards := spansOf(c.Before, had.Rules), spansOf(c.After, has.Rules); {
-		case len(before) == 0:
-			c.Sign, c.Widens, c.Detail = Gains, true, describeWays(c.After, has.Rules)
-		case len(afterwards) == 0:
-			c.Sign, c.Detail = Loses, lost(client, c, after)
-		case covered(before, afterwards) && covered(afterwards, before):
-			continue
-		default:
-			c.Sign, c.Widens = Differs, !covered(afterwards, before)
-			c.Detail = describeWays(c.After, has.Rules) + "; was: " + describeWays(c.Before, had.Rules)
-		}
-		out = append(out, c)
+	gone := c.gone(key)
+	p := pair{gone: gone != ""}
+	now := c.after.Client(key)
+	if now != nil {
+		p.issuer = issuerOf(now.Spec.IssuerRef)
 	}
-	if had.TokenLifetime != has.TokenLifetime && had.TokenLifetime != "" && has.TokenLifetime != "" {
-		c := about
-		c.Sign, c.Detail = Differs, fmt.Sprintf("tokens live %s; was: %s", has.TokenLifetime, had.TokenLifetime)
-		c.Widens = duration(has.TokenLifetime) > duration(had.TokenLifetime)
-		out = append(out, c)
+	had, has := c.before.everything.of(key), c.after.everything.of(key)
+	for len(had)+len(has) > 0 {
+		p.had, p.has = nil, nil
+		if len(has) == 0 || (len(had) > 0 && had[0].Audience <= has[0].Audience) {
+			p.had = had[0]
+		}
+		if len(had) == 0 || (len(has) > 0 && has[0].Audience <= had[0].Audience) {
+			p.has, has = has[0], has[1:]
+		}
+		if p.had != nil {
+			had = had[1:]
+		}
+		found, known := c.known[p]
+		if !known {
+			found = c.compare(p, now)
+			c.known[p] = found
+		}
+		for _, f := range found {
+			f.Client = key.Namespace + "." + key.Name
+			if f.Sign == Loses {
+				f.Detail += "; " + cmp.Or(gone, f.why)
+			}
+			out = append(out, f.Change)
+		}
 	}
 	return out
 }
 
-// lost says why a scope that a client had is gone.
-func lost(client types.NamespacedName, c Change, after World) string {
-	by := grantsOf(c.Before)
-	now := after.Client(client)
-	if now == nil {
-		return by + "; M2MClient " + client.String() + " is gone"
-	}
-	namespace, name, _ := strings.Cut(c.API, "/")
-	for _, lack := range after.lacking(now, types.NamespacedName{Namespace: namespace, Name: name}, []string{c.Scope}) {
-		if lack.Reason != access.ReasonNotGranted {
-			return by + "; " + lack.Message
+// compare finds the changes of clients at one audience, of which one is at hand.
+func (c comparison) compare(p pair, client *v1alpha1.M2MClient) []finding {
+	had, has := cmp.Or(p.had, &timeline{}), cmp.Or(p.has, &timeline{})
+	about := Change{API: cmp.Or(has.API, had.API), Audience: cmp.Or(has.Audience, had.Audience)}
+	var out []finding
+	for _, h := range compareScopes(had, has) {
+		f := finding{Change: about}
+		f.Scope, f.Before, f.After, f.Widens = h.name, h.before, h.after, h.widens
+		switch {
+		case len(h.before) == 0:
+			f.Sign, f.Detail = Gains, describeWays(h.after, nil, has.Rules)
+		case len(h.after) == 0:
+			f.Sign, f.Detail = Loses, grantsOf(h.before)
+		default:
+			f.Sign = Differs
+			f.Detail = describeWays(h.after, h.before, has.Rules) + "; was: " + describeWays(h.before, h.after, had.Rules)
 		}
+		out = append(out, f)
 	}
-	if gone := goneOf(c.Before, after); gone != "" {
-		return by + "; " + gone
+	if !p.gone {
+		c.explain(out, p, client)
 	}
-	return by + "; it gives it no longer"
+	tokens := func(widens bool, format string, args ...any) {
+		f := finding{Change: about}
+		f.Sign, f.Detail, f.Widens = Differs, fmt.Sprintf(format, args...), widens
+		out = append(out, f)
+	}
+	if len(had.Scopes) == 0 || len(has.Scopes) == 0 {
+		return out
+	}
+	if had.TokenLifetime != has.TokenLifetime {
+		tokens(duration(has.TokenLifetime) > duration(had.TokenLifetime), "tokens live %s; was: %s", has.TokenLifetime, had.TokenLifetime)
+	}
+	if had.syntax != has.syntax {
+		tokens(has.syntax == scope.Hierarchical, "scopes are read as %s; was: %s", syntaxName(has.syntax), syntaxName(had.syntax))
+	}
+	return out
 }
 
-// goneOf says which of the grants are not there any more.
-func goneOf(ways []Way, after World) string {
-	for _, way := range ways {
-		namespace, name, _ := strings.Cut(way.Grant, "/")
-		if way.Grant != "" && after.Grant(types.NamespacedName{Namespace: namespace, Name: name}) == nil {
-			return "ScopeGrant " + way.Grant + " is gone"
-		}
+func syntaxName(s scope.Syntax) v1alpha1.ScopeSyntax {
+	if s == scope.Hierarchical {
+		return v1alpha1.ScopeSyntaxHierarchical
 	}
-	return ""
-}
-
-// grantsOf is "grant courses/nightly-publisher", or "grants ..., ...".
-func grantsOf(ways []Way) string {
-	var names []string
-	for _, way := range ways {
-		if way.Grant != "" && !slices.Contains(names, way.Grant) {
-			names = append(names, way.Grant)
-		}
-	}
-	switch len(names) {
-	case 0:
-		return "authorization: " + string(v1alpha1.AuthorizationAnyClient)
-	case 1:
-		return "grant " + names[0]
-	}
-	return "grants " + strings.Join(names, ", ")
+	return v1alpha1.ScopeSyntaxExact
 }

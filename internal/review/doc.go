@@ -16,16 +16,20 @@ import (
 	"github.com/m2m-operator/m2m-operator/internal/inventory"
 )
 
-// World is what an answer is about: objects, at an instant.
+// World is what an answer is about: objects, at an instant. It is not safe for concurrent use.
 type World struct {
 	*inventory.Inventory
 	Index *access.Index
 	Now   time.Time
+
+	everything *timelines // of all APIs
 }
 
 // NewWorld makes a world of the objects as they are now.
 func NewWorld(objects *inventory.Inventory, installNamespace string, now time.Time) World {
-	return World{Inventory: objects, Index: objects.Index(installNamespace), Now: now}
+	w := World{Inventory: objects, Index: objects.Index(installNamespace), Now: now}
+	w.everything = w.asking(types.NamespacedName{})
+	return w
 }
 
 // Way is one way in which a client has a scope.
@@ -68,6 +72,8 @@ type Lack struct {
 	Scope   string `json:"scope"`
 	Reason  string `json:"reason"`
 	Message string `json:"message"`
+
+	obstacles []access.Obstacle
 }
 
 func keyOf(object interface{ GetNamespace() string }, name string) types.NamespacedName {

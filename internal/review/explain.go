@@ -44,20 +44,21 @@ func (w World) Explain(client *v1alpha1.M2MClient, api *v1alpha1.ApiResource) Ex
 		Client: client.ClientID(), Name: client.Spec.DisplayName, Issuer: issuerOf(client.Spec.IssuerRef),
 		Suspended: client.Spec.Suspend, Source: FromObjects, Notes: w.notes(client),
 	}
-	q := question{}
+	about, asked := types.NamespacedName{}, w.everything
 	if api != nil {
-		q.api = keyOf(api, api.Name)
+		about = keyOf(api, api.Name)
+		asked = w.asking(about)
 	}
-	out.Access = w.accessOf(client, q)
+	out.Access = asked.access(keyOf(client, client.Name))
 	if !w.Everywhere(access.KindApiResource) || !w.Everywhere(access.KindScopeGrant) {
 		out.Source = FromStatus
-		out.Access = w.fromStatus(client, q, out.Access)
+		out.Access = w.fromStatus(client, about, out.Access)
 		if client.Status.ObservedGeneration < client.Generation {
 			out.Notes = append(out.Notes, "The client's status speaks of an older spec: the manager has not looked at this one")
 		}
 	}
 	for _, request := range client.Spec.Requests {
-		if wish := w.wish(client, request); q.api.Name == "" || wish.API == q.api.String() {
+		if wish := w.wish(client, request); about.Name == "" || wish.API == about.String() {
 			out.Wishes = append(out.Wishes, wish)
 		}
 	}
@@ -107,7 +108,7 @@ func (w World) lacking(client *v1alpha1.M2MClient, key types.NamespacedName, sco
 	all := func(reason, format string, args ...any) []Lack {
 		var out []Lack
 		for _, name := range scopes {
-			out = append(out, Lack{name, reason, fmt.Sprintf(format, args...)})
+			out = append(out, Lack{Scope: name, Reason: reason, Message: fmt.Sprintf(format, args...)})
 		}
 		return out
 	}
@@ -136,22 +137,22 @@ func (w World) lacking(client *v1alpha1.M2MClient, key types.NamespacedName, sco
 	}
 	var out []Lack
 	for _, r := range d.Rejected {
-		out = append(out, Lack{r.Name, r.Reason, r.Message})
+		out = append(out, Lack{r.Name, r.Reason, r.Message, r.Obstacles})
 	}
 	if d.Outcome != access.OutcomeGranted { // a rule refuses what grants would give
 		for _, g := range d.Granted {
-			out = append(out, Lack{g.Name, d.Reason, d.Message})
+			out = append(out, Lack{Scope: g.Name, Reason: d.Reason, Message: d.Message})
 		}
 	}
 	return out
 }
 
 // fromStatus is what the client's status says that it has, with the ways that can be seen.
-func (w World) fromStatus(client *v1alpha1.M2MClient, q question, visible []Access) []Access {
+func (w World) fromStatus(client *v1alpha1.M2MClient, about types.NamespacedName, visible []Access) []Access {
 	out := []Access{}
 	for _, entry := range client.Status.Access {
 		key := types.NamespacedName{Namespace: string(entry.ApiResource.Namespace), Name: string(entry.ApiResource.Name)}
-		if q.api.Name != "" && key != q.api {
+		if about.Name != "" && key != about {
 			continue
 		}
 		a := Access{API: key.String(), Audience: entry.Audience}

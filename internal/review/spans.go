@@ -1,9 +1,12 @@
 package review
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 )
 
 // span is a time in which a client has a scope, and the conditions that a request must meet then. Which grant gives it is
@@ -55,8 +58,12 @@ func covered(spans, by []span) bool {
 	})
 }
 
-// describeWays is what people want to know of ways: "grant courses/nightly-publisher, until 2027-01-01T00:00:00Z".
-func describeWays(ways []Way, rules []string) string {
+// mostWays are told of; the others are counted.
+const mostWays = 5
+
+// describeWays is what people want to know of ways: "grant courses/nightly-publisher, until 2027-01-01T00:00:00Z". Of many,
+// those that are no others come first.
+func describeWays(ways, others []Way, rules []string) string {
 	var order []string
 	grants := map[string][]Way{} // by their limits
 	for _, way := range ways {
@@ -66,15 +73,55 @@ func describeWays(ways []Way, rules []string) string {
 		}
 		grants[l] = append(grants[l], way)
 	}
+	if len(order) > mostWays {
+		old := map[string]bool{}
+		for _, way := range others {
+			old[limits(way)] = true
+		}
+		slices.SortStableFunc(order, func(a, b string) int { return compareFlags(old[a], old[b]) })
+	}
 	var parts []string
-	for _, l := range order {
+	for _, l := range order[:min(len(order), mostWays)] {
 		parts = append(parts, grantsOf(grants[l])+l)
 	}
 	out := strings.Join(parts, ", or ")
+	if more := len(order) - mostWays; more > 0 {
+		out += fmt.Sprintf(", or in %d more ways", more)
+	}
 	if len(rules) > 0 {
 		out += ", by rules: " + strings.Join(rules, " && ")
 	}
 	return out
+}
+
+// compareFlags orders what is not set before what is.
+func compareFlags(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+// grantsOf is "grant courses/nightly-publisher", or "grants ..., ...".
+func grantsOf(ways []Way) string {
+	var names []string
+	for _, way := range ways {
+		if way.Grant != "" {
+			names = append(names, way.Grant)
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	switch len(names) {
+	case 0:
+		return "authorization: " + string(v1alpha1.AuthorizationAnyClient)
+	case 1:
+		return "grant " + names[0]
+	}
+	return "grants " + few(names)
 }
 
 func limits(way Way) string {

@@ -30,12 +30,12 @@ type Holder struct {
 func (w World) WhoCan(api *v1alpha1.ApiResource, scope string) (Holders, error) {
 	key := keyOf(api, api.Name)
 	out := Holders{API: key.String(), Audience: api.Spec.Identifier, Scope: scope, Clients: []Holder{}}
-	q := question{api: key}
+	asked := w.asking(key)
 	if scope != "" {
 		if !w.Index.Declares(key, scope) {
 			return out, fmt.Errorf("ApiResource %s does not declare the scope %q: it has %v", key, scope, declared(api))
 		}
-		q.scopes = []string{scope}
+		asked = w.asking(key, scope)
 	}
 	if v, ok := w.Index.ApiResourceVerdict(key, w.Now); !ok {
 		out.Notes = append(out.Notes, "The API, or its namespace, is being deleted: it counts as gone")
@@ -44,7 +44,7 @@ func (w World) WhoCan(api *v1alpha1.ApiResource, scope string) (Holders, error) 
 			v.Accepted.Reason, v.Accepted.Message, v.ResolvedRefs.Reason, v.ResolvedRefs.Message))
 	}
 	for _, client := range w.Clients() {
-		for _, a := range w.accessOf(client, q) {
+		for _, a := range asked.access(keyOf(client, client.Name)) {
 			out.Rules = a.Rules
 			out.Clients = append(out.Clients, Holder{client.ClientID(), client.Spec.DisplayName, a.Scopes})
 		}

@@ -32,8 +32,8 @@ func (w World) wish(client *v1alpha1.M2MClient, r v1alpha1.AccessRequest) Wish {
 	if state, missing, told := told(client, key, r); told && !w.Sees(access.KindScopeGrant, key.Namespace) {
 		out.State = string(state)
 		for _, name := range missing {
-			out.Missing = append(out.Missing, Lack{string(name), ReasonNotVisible,
-				"The client's status says so. Why, you may not see: its API is in namespace " + key.Namespace})
+			out.Missing = append(out.Missing, Lack{Scope: string(name), Reason: ReasonNotVisible,
+				Message: "The client's status says so. Why, you may not see: its API is in namespace " + key.Namespace})
 		}
 		return out
 	}

@@ -87,10 +87,15 @@ func prepare() error {
 			return err
 		}
 	}
+	if err := world.Admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "newteam"}}); err != nil {
+		return err
+	}
 	if err := writeKubeconfig("admin", world.Plane.Admin()); err != nil {
 		return err
 	}
-	for user, namespace := range map[string]string{"job-team": "jobs", "course-team": "courses", "nobody": "", "viewer": ""} {
+	for user, namespace := range map[string]string{
+		"job-team": "jobs", "course-team": "courses", "new-team": "newteam", "nobody": "", "viewer": "",
+	} {
 		config, err := world.Plane.UserConfig(user)
 		if err == nil {
 			err = writeKubeconfig(user, config)
