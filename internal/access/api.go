@@ -192,6 +192,20 @@ func (i identifiers) check(namespace, identifier string) error {
 	return nil
 }
 
+// MayClaim reports whether ApiResources of the namespace may have the identifier, if nobody else has it.
+func (i Issuer) MayClaim(namespace, identifier string) bool {
+	return i.identifiers.check(namespace, identifier) == nil
+}
+
+// Reservations are the prefixes of identifiers that are reserved, and the namespaces that any of them is reserved for.
+func (i Issuer) Reservations() (prefixes, namespaces []string) {
+	for _, r := range i.identifiers.reserved {
+		prefixes = append(prefixes, r.prefix)
+		namespaces = append(namespaces, r.namespaces...)
+	}
+	return prefixes, namespaces
+}
+
 // mayClaim says why the ApiResource may not have its identifier, nil if it may as far as the issuer is concerned.
 func (x *Index) mayClaim(a *apiResource) error {
 	if issuer := x.issuers[a.audience.issuer]; issuer != nil {

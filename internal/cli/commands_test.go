@@ -165,6 +165,31 @@ spec:
 	}
 }
 
+// TestMarkdownFitsIntoAComment: GitHub refuses a longer one. What widens access comes first then.
+func TestMarkdownFitsIntoAComment(t *testing.T) {
+	before, after := many(t, false), many(t, true)
+	manifests, err := os.ReadFile(after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	narrow := bytes.ReplaceAll(manifests, []byte("scopes: [read], expiresAt"), []byte("suspend: true, scopes: [read], expiresAt"))
+	if err := os.WriteFile(after, narrow, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, "", "diff", "-f", after, "--against", before, "-o", "markdown")
+	if r.code != 0 || len(r.out) > 60_000 || len(r.out) < 55_000 {
+		t.Fatalf("exit status %d, %d characters\n%s", r.code, len(r.out), r.errOut)
+	}
+	rows := strings.Split(r.out, "\n")
+	if gains, last := strings.Count(r.out, "gains"), strings.LastIndex(r.out, "gains"); gains != 70 || last > strings.Index(r.out, "loses") {
+		t.Errorf("%d gains, the last at %d, the first loss at %d", gains, last, strings.Index(r.out, "loses"))
+	}
+	shown := strings.Count(r.out, "loses")
+	if more := fmt.Sprintf("**And %d changes more**, of which 0 widen access: kubectl m2m diff lists them all.", 420-shown); !slices.Contains(rows, more) {
+		t.Errorf("no %q in\n%s", more, r.out[len(r.out)-500:])
+	}
+}
+
 func TestCompletion(t *testing.T) {
 	for line, want := range map[string][]string{
 		"explain -f testdata/change/before ":                              {"fleet.sensor", "jobs.gone", "jobs.publisher", "jobs.reader"},

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -160,54 +161,30 @@ func sentence(c review.Change) (verb, object string) {
 		return "gains", c.Scope
 	case c.Sign == review.Loses:
 		return "loses", c.Scope
-	case c.Scope == "":
-		return "changes", "tokens"
+	case c.Kind == review.KindIssuer:
+		return "changes", ""
+	case c.Kind == review.KindScope:
+		return "changes", c.Scope
 	}
-	return "changes", c.Scope
+	return "changes", c.Kind
 }
 
 func differs(p *page, d review.Diff) {
 	width := 0
 	for _, c := range d.Changes {
-		width = max(width, len(c.Client))
+		width = max(width, utf8.RuneCountInString(c.Subject()))
 	}
 	for _, c := range d.Changes {
 		verb, object := sentence(c)
+		what := strings.TrimSpace(verb + " " + object)
+		if c.Audience != "" {
+			what += " on " + c.Audience
+		}
 		p.coloured(map[string]colour{review.Gains: green, review.Loses: red, review.Differs: yellow}[c.Sign],
-			"%s %-*s  %s %s on %s  (%s)", c.Sign, width, c.Client, verb, object, c.Audience, c.Detail)
+			"%s %-*s  %s  (%s)", c.Sign, width, c.Subject(), what, c.Detail)
 	}
 	if len(d.Changes) == 0 {
 		p.line("No change in what clients may do.")
 	}
 	p.notes(d.Notes)
-}
-
-// markdown is for a comment on a pull request.
-func markdown(d review.Diff) string {
-	var out strings.Builder
-	out.WriteString("### What this changes in access\n\n")
-	if len(d.Changes) == 0 {
-		out.WriteString("Nothing: clients may do afterwards what they may do now.\n")
-	} else {
-		if d.Widens {
-			out.WriteString("**Access is widened.**\n\n")
-		}
-		out.WriteString("| | client | scope | API | |\n|---|---|---|---|---|\n")
-	}
-	for _, c := range d.Changes {
-		verb, object := sentence(c)
-		fmt.Fprintf(&out, "| %s | %s | %s %s | %s | %s |\n", code(c.Sign), code(c.Client), verb, code(object), code(c.Audience), code(c.Detail))
-	}
-	if len(d.Notes) > 0 {
-		out.WriteString("\n")
-	}
-	for _, note := range d.Notes {
-		out.WriteString("- " + code(note) + "\n")
-	}
-	return out.String()
-}
-
-// code is a text as it is, whatever it holds.
-func code(text string) string {
-	return "`` " + strings.NewReplacer("`", "'", "|", `\|`).Replace(plain(text)) + " ``"
 }

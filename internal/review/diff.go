@@ -20,30 +20,64 @@ const (
 	Differs = "~"
 )
 
+// What changes are about.
+const (
+	// KindScope: a scope of an API that a client gains or loses, or has on other terms.
+	KindScope = "scope"
+	// KindTokens: all tokens of a client for an API: how long they live, and how their scopes are read.
+	KindTokens = "tokens"
+	// KindAuthentication: what a client is proved by, and which of its secrets and tokens are refused.
+	KindAuthentication = "authentication"
+	// KindClaims: what all tokens for an API tell.
+	KindClaims = "claims"
+	// KindIssuer: what a TokenIssuer believes, revokes, and lets ApiResources claim.
+	KindIssuer = "issuer"
+)
+
 // Change is one line of a Diff.
 type Change struct {
-	// Sign is Gains, Loses or Differs.
-	Sign   string `json:"sign"`
-	Client string `json:"client"`
-	// Scope that the change is about; "" if it is about all tokens of the client for the API.
-	Scope    string `json:"scope,omitempty"`
-	API      string `json:"api"`
-	Audience string `json:"audience"`
-	// Detail says what changes, or why.
+	// Sign is "+" for what a client gains, "-" for what it loses, and "~" for what is otherwise than it was.
+	Sign string `json:"sign"`
+	// Kind is what the change is about: "scope", "tokens", "authentication", "claims" or "issuer".
+	Kind string `json:"kind"`
+	// Client is the client_id; not there for claims and issuers.
+	Client string `json:"client,omitempty"`
+	// Issuer is the name of the TokenIssuer, for issuers.
+	Issuer string `json:"issuer,omitempty"`
+	// Scope that the change is about, as it is spelled in the grant, or in the ApiResource.
+	Scope string `json:"scope,omitempty"`
+	// API is namespace/name of the ApiResource, and Audience its identifier; not there for authentication and issuers.
+	API      string `json:"api,omitempty"`
+	Audience string `json:"audience,omitempty"`
+	// Detail says for people what changes, or why. Its wording may change.
 	Detail string `json:"detail,omitempty"`
-	// Before and After are the ways in which the client has the scope.
+	// Before and After are the ways in which the client has the scope: none before what is gained, and after what is lost.
 	Before []Way `json:"before,omitempty"`
 	After  []Way `json:"after,omitempty"`
-	// Widens is true if somebody could do afterwards what could not be done before, or for longer, or on fewer conditions.
+	// Widens is true if somebody could do afterwards what could not be done before, or for longer, or on fewer
+	// conditions, or if that cannot be told.
 	Widens bool `json:"widens"`
+}
+
+// Subject is whom or what the change concerns.
+func (c Change) Subject() string {
+	switch c.Kind {
+	case KindClaims:
+		return "ApiResource " + c.API
+	case KindIssuer:
+		return "TokenIssuer " + c.Issuer
+	}
+	return c.Client
 }
 
 // Diff is what a change of objects does to what clients may do.
 type Diff struct {
+	// Changes by client, then those of APIs and of TokenIssuers; none if nothing changes.
 	Changes []Change `json:"changes"`
 	// Widens is true if one of the changes does.
-	Widens bool     `json:"widens"`
-	Notes  []string `json:"notes,omitempty"`
+	Widens bool `json:"widens"`
+	// Notes say what could not be seen, what was assumed, and which objects come to nothing.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Compare says what becomes of everybody's access.
@@ -51,8 +85,9 @@ func Compare(before, after World) Diff {
 	out := Diff{Changes: []Change{}}
 	c := comparison{before: before, after: after, known: map[pair][]finding{}}
 	for _, key := range clientsOf(before, after) {
-		out.Changes = append(out.Changes, c.client(key)...)
+		out.Changes = append(append(out.Changes, c.client(key)...), c.authentication(key)...)
 	}
+	out.Changes = append(append(out.Changes, c.claims()...), c.issuers()...)
 	out.Widens = slices.ContainsFunc(out.Changes, func(c Change) bool { return c.Widens })
 	return out
 }
@@ -134,7 +169,7 @@ func (c comparison) compare(p pair, client *v1alpha1.M2MClient) []finding {
 	var out []finding
 	for _, h := range compareScopes(had, has) {
 		f := finding{Change: about}
-		f.Scope, f.Before, f.After, f.Widens = h.name, h.before, h.after, h.widens
+		f.Kind, f.Scope, f.Before, f.After, f.Widens = KindScope, h.name, h.before, h.after, h.widens
 		switch {
 		case len(h.before) == 0:
 			f.Sign, f.Detail = Gains, describeWays(h.after, nil, has.Rules)
@@ -151,7 +186,7 @@ func (c comparison) compare(p pair, client *v1alpha1.M2MClient) []finding {
 	}
 	tokens := func(widens bool, format string, args ...any) {
 		f := finding{Change: about}
-		f.Sign, f.Detail, f.Widens = Differs, fmt.Sprintf(format, args...), widens
+		f.Sign, f.Kind, f.Detail, f.Widens = Differs, KindTokens, fmt.Sprintf(format, args...), widens
 		out = append(out, f)
 	}
 	if len(had.Scopes) == 0 || len(has.Scopes) == 0 {
