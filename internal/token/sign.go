@@ -81,7 +81,7 @@ func signature(key jose.JSONWebKey, input []byte) ([]byte, error) {
 // signES256 makes the signature that JWS has of the one that the standard library makes, which is, in DER, a sequence of
 // the two numbers (RFC 3279 section 2.2.3).
 //
-// It is deterministic ECDSA (RFC 6979), which takes a third less time than the library's other way. That one mixes
+// It is deterministic ECDSA (RFC 6979), which takes a fifth less time than the library's other way. That one mixes
 // randomness into the nonce, for the sake of a message that is signed twice; no message here is, since each has a jti of
 // 128 random bits.
 func signES256(private *ecdsa.PrivateKey, input []byte) ([]byte, error) {

@@ -89,7 +89,7 @@ func (b *bench) list(ctx context.Context) (time.Duration, error) {
 	for _, list := range []client.ObjectList{&v1alpha1.M2MClientList{}, &v1alpha1.ApiResourceList{}, &v1alpha1.ScopeGrantList{}} {
 		group.Go(func() error {
 			for {
-				if err := b.admin.List(ctx, list, client.Limit(pageSize), client.Continue(list.GetContinue())); err != nil {
+				if err := b.page(ctx, list, client.Limit(pageSize), client.Continue(list.GetContinue())); err != nil {
 					return fmt.Errorf("list %T: %w", list, err)
 				}
 				if list.GetContinue() == "" {
