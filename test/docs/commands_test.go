@@ -100,9 +100,9 @@ func parse(line string, whole bool) error {
 	}
 	args := command.Flags().Args()
 	switch {
-	case !command.Runnable() && (len(args) > 0 || (whole && command.HasParent())):
+	case command.HasSubCommands() && (len(args) > 0 || (whole && command.HasParent())):
 		return errors.New(command.CommandPath() + " is a group of commands, and has no such one")
-	case !command.Runnable() || !whole:
+	case command.HasSubCommands() || !whole:
 		return nil
 	}
 	if err := command.ValidateArgs(args); err != nil || command.PreRunE == nil {
