@@ -34,6 +34,35 @@ var alertTests = []alertTest{
 		},
 	},
 	{
+		alert: "M2MIssuersAbsent", minute: 15, summary: "No issuer of edge that has seen everything is scraped",
+		fires: []string{ // the manager is away
+			`m2m_issuer_synced{token_issuer="default",pod="a"} 1x60`,
+			`m2m_issuer_synced{token_issuer="edge",pod="b"} 1x9 stale`,
+			`m2m_issuer_synced{token_issuer="edge",pod="c"} 1x9 0x50`,
+		},
+		silent: [][]string{
+			{`m2m_issuer_synced{token_issuer="default",pod="a"} 1x60`, `m2m_issuer_synced{token_issuer="edge",pod="b"} 1x9 stale`, `m2m_issuer_synced{token_issuer="edge",pod="c"} 1x60`},
+			{`m2m_issuer_synced{token_issuer="default",pod="a"} 1x60`, `m2m_issuer_synced{token_issuer="edge",pod="b"} 0x60`}, // it has never been there
+			{ // it was deleted: the manager would tell of it otherwise
+				`m2m_issuer_synced{token_issuer="default",pod="a"} 1x60`, `m2m_issuer_synced{token_issuer="edge",pod="b"} 1x9 stale`,
+				`m2m_manager_credential_rotation_overdue_seconds{pod="m"} 0x60`,
+			},
+		},
+	},
+	{
+		alert: "M2MManagerNotLeading", minute: 15, summary: "No manager leads",
+		fires: []string{
+			`leader_election_master_status{name="m2m-manager",pod="a"} 1x9 0x50`,
+			`leader_election_master_status{name="m2m-manager",pod="b"} 0x60`,
+			`leader_election_master_status{name="somebody-elses",pod="c"} 1x60`,
+		},
+		silent: [][]string{
+			{`leader_election_master_status{name="m2m-manager",pod="a"} 0x60`, `leader_election_master_status{name="m2m-manager",pod="b"} 1x60`},
+			{`leader_election_master_status{name="m2m-manager",pod="a"} 1x9 0x50`, `leader_election_master_status{name="m2m-manager",pod="b"} 0x12 1x47`},
+			{`leader_election_master_status{name="somebody-elses",pod="c"} 0x60`},
+		},
+	},
+	{
 		alert: "M2MManagerAbsent", minute: 20, summary: "No manager is scraped",
 		fires: []string{`m2m_manager_credential_rotation_overdue_seconds{pod="a"} 0x9 stale`},
 		silent: [][]string{

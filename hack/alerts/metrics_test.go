@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -64,6 +65,72 @@ func checkQuery(t *testing.T, where, text string, names []string) {
 	if asked == 0 {
 		t.Errorf("%s asks for no metric", where)
 	}
+}
+
+// TestQueriesAskForOurs: other operators and programs have metrics of the same name, which ours are told from by a label of
+// their own, or by metrics that only we have, at the same instance.
+func TestQueriesAskForOurs(t *testing.T) {
+	for _, rule := range alertRules(t) {
+		checkOurs(t, rule.Alert, rule.Expr)
+	}
+	for _, p := range dashboard(t) {
+		for _, target := range p.Targets {
+			checkOurs(t, p.Title, query(target.Expr))
+		}
+	}
+	for _, everybodys := range []string{
+		"workqueue_depth", "sum(m2m_issuer_synced) / sum(rate(process_cpu_seconds_total[5m]))",
+		`workqueue_depth{name="tokenissuer"}`, "workqueue_depth and on (job) m2m_issuer_synced",
+	} {
+		expr, err := promql.ParseExpr(everybodys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(strangers(expr)) == 0 {
+			t.Errorf("%s is taken for ours", everybodys)
+		}
+	}
+}
+
+func checkOurs(t *testing.T, where, text string) {
+	t.Helper()
+	expr, err := promql.ParseExpr(text)
+	if err != nil {
+		t.Errorf("%s: %v in %s", where, err, text)
+		return
+	}
+	for _, name := range strangers(expr) {
+		t.Errorf("%s asks for everybody's %s in %s", where, name, text)
+	}
+}
+
+// strangers are the metrics in an expression that are not ours alone, and are not made so.
+func strangers(expr parser.Expr) (names []string) {
+	parser.Inspect(expr, func(node parser.Node, path []parser.Node) error {
+		selector, ok := node.(*parser.VectorSelector)
+		if !ok || strings.HasPrefix(selector.Name, "m2m_") {
+			return nil
+		}
+		named := slices.ContainsFunc(selector.LabelMatchers, func(m *labels.Matcher) bool {
+			return m.Name == "name" && m.Type == labels.MatchEqual && m.Value == "m2m-manager" // the lease
+		})
+		joined := slices.ContainsFunc(path, joinsOurs)
+		if !named && !joined {
+			names = append(names, selector.Name)
+		}
+		return nil
+	})
+	return names
+}
+
+// joinsOurs reports whether an expression leaves of its left side what is at the instances of a metric of ours.
+func joinsOurs(node parser.Node) bool {
+	binary, ok := node.(*parser.BinaryExpr)
+	if !ok || binary.Op != parser.LAND || !slices.Equal(binary.VectorMatching.MatchingLabels, []string{"instance"}) {
+		return false
+	}
+	ours, ok := binary.RHS.(*parser.VectorSelector)
+	return ok && strings.HasPrefix(ours.Name, "m2m_")
 }
 
 func TestEveryQueryNamesAnExistingMetric(t *testing.T) {
