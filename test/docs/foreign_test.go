@@ -159,6 +159,10 @@ func TestFlux(t *testing.T) {
 			continue
 		}
 		kustomizations++
+		prune, _, _ := unstructured.NestedBool(object.Object, "spec", "prune")
+		if platform := object.GetNamespace() == "flux-system"; prune == platform {
+			t.Errorf("Kustomization %s prunes: %t. Of the platform nothing may be, it cannot be made anew; what teams have follows the repository", object.GetName(), prune)
+		}
 		for _, named := range namedBy(t, object) {
 			found := slices.ContainsFunc(known, func(o *unstructured.Unstructured) bool {
 				return o.GroupVersionKind().GroupKind() == named.GroupVersionKind().GroupKind() && o.GetNamespace() == named.GetNamespace() && o.GetName() == named.GetName()
