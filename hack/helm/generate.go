@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -17,13 +18,37 @@ type source struct {
 	from, to string
 	// condition under which it is rendered; "": always.
 	condition string
+	// kept by Helm when a release ends.
+	kept bool
+	// valued is a piece of it, which it has once, and what the values make of that.
+	valued [2]string
 }
 
+// pullSecrets of a ServiceAccount are those of its pods. The manager applies that of issuers too, and leaves them alone.
+var pullSecrets = [2]string{"automountServiceAccountToken: false\n", `automountServiceAccountToken: false
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . | quote }}
+  {{- end }}
+{{- end }}
+`}
+
+var apiServerPorts = [2]string{`
+        - {port: 443, protocol: TCP}
+        - {port: 6443, protocol: TCP}
+`, `
+        {{- range .Values.networkPolicies.apiServerPorts }}
+        - {port: {{ int . }}, protocol: TCP}
+        {{- end }}
+`}
+
 var templates = []source{
-	{from: "rbac/manager.yaml", to: "rbac-manager.yaml"},
-	{from: "rbac/issuer.yaml", to: "rbac-issuer.yaml"},
+	{from: "rbac/manager.yaml", to: "rbac-manager.yaml", valued: pullSecrets},
+	// Issuers run on when a release ends: without their rights nobody could take anything away from whom they serve.
+	{from: "rbac/issuer.yaml", to: "rbac-issuer.yaml", kept: true, valued: pullSecrets},
 	{from: "rbac/tenants.yaml", to: "rbac-tenants.yaml"},
-	{from: "network/network.yaml", to: "network.yaml", condition: ".Values.networkPolicies.enabled"},
+	{from: "network/network.yaml", to: "network.yaml", condition: ".Values.networkPolicies.enabled", valued: apiServerPorts},
 }
 
 // files are what templates read as they are: their braces are Prometheus' and Grafana's.
@@ -50,8 +75,9 @@ func generate(config, chart string) error {
 		if err != nil {
 			return err
 		}
-		s := source{from: "crd/bases/" + filepath.Base(definition)}
-		if outputs["templates/crd-"+filepath.Base(definition)], err = template(s, kept(text)); err != nil {
+		// With a definition all its objects would go.
+		s := source{from: "crd/bases/" + filepath.Base(definition), kept: true}
+		if outputs["templates/crd-"+filepath.Base(definition)], err = template(s, text); err != nil {
 			return err
 		}
 	}
@@ -80,21 +106,32 @@ func template(s source, text []byte) ([]byte, error) {
 	if bytes.Contains(text, []byte("{{")) {
 		return nil, fmt.Errorf("%s holds {{, which a template cannot", s.from)
 	}
+	if s.kept {
+		text = kept(text)
+	}
+	if piece := []byte(s.valued[0]); len(piece) > 0 {
+		if found := bytes.Count(text, piece); found != 1 {
+			return nil, fmt.Errorf("%s has %d times what the values change:\n%s", s.from, found, piece)
+		}
+		text = bytes.Replace(text, piece, []byte(s.valued[1]), 1)
+	}
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "{{- /* Made from config/%s by `make chart-generate`: change that one. */}}\n", s.from)
 	if s.condition != "" {
 		fmt.Fprintf(&out, "{{- if %s }}\n", s.condition)
 	}
-	out.Write(bytes.ReplaceAll(text, []byte("namespace: m2m-system\n"), []byte("namespace: {{ .Values.namespace }}\n")))
+	out.Write(bytes.ReplaceAll(text, []byte("namespace: m2m-system\n"), []byte("namespace: {{ .Values.namespace | quote }}\n")))
 	if s.condition != "" {
 		out.WriteString("{{- end }}\n")
 	}
 	return out.Bytes(), nil
 }
 
-// kept has Helm upgrade a definition and never delete it: with it all its objects would go.
-func kept(definition []byte) []byte {
-	return bytes.Replace(definition, []byte("  annotations:\n"), []byte("  annotations:\n    helm.sh/resource-policy: keep\n"), 1)
+var metadataLines = regexp.MustCompile(`(?m)^metadata:\n(  annotations:\n)?`)
+
+// kept has Helm upgrade what is in a manifest, and never delete it.
+func kept(manifest []byte) []byte {
+	return metadataLines.ReplaceAllLiteral(manifest, []byte("metadata:\n  annotations:\n    helm.sh/resource-policy: keep\n"))
 }
 
 // valuesSchema is the chart's schema but for the spec of a TokenIssuer.
@@ -144,6 +181,9 @@ func schemaOfValues(config string) ([]byte, error) {
 // closeSchema leaves of a definition's schema what a JSON schema says, and refuses properties that it does not name, which
 // an API server would drop.
 func closeSchema(node map[string]any) {
+	if values, ok := node["additionalProperties"].(map[string]any); ok && values["x-kubernetes-int-or-string"] == true {
+		node["propertyNames"] = map[string]any{"$ref": "#/$defs/resourceName"} // a map of quantities
+	}
 	for key := range node {
 		if key == "description" || key == "default" || key == "format" || strings.HasPrefix(key, "x-kubernetes-") {
 			delete(node, key)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,11 +20,15 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/yaml"
 )
 
 var (
 	definitionsResource = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 	namespacesResource  = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
+	issuersResource     = schema.GroupVersionResource{Group: "m2m-operator.io", Version: "v1alpha1", Resource: "tokenissuers"}
+	accountsResource    = schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}
+	reviewsResource     = schema.GroupVersionResource{Group: "authorization.k8s.io", Version: "v1", Resource: "subjectaccessreviews"}
 	deploymentsResource = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 )
 
@@ -110,7 +115,8 @@ func olderChart(t *testing.T) *chart.Chart {
 }
 
 // TestInstall plays an installation's life on a real API server: in one namespace with the release kept in another, an
-// upgrade that brings new definitions, the end, which keeps what cannot be made anew, and a second beginning.
+// upgrade that brings new definitions, the end, which keeps what cannot be made anew and what running issuers need, and a second
+// beginning, also under another name.
 func TestInstall(t *testing.T) {
 	c := newCluster(t)
 	c.install(t, "default", false, olderChart(t), nil)
@@ -133,6 +139,7 @@ func TestInstall(t *testing.T) {
 		t.Errorf("after the upgrade there are %d replicas", replicas)
 	}
 
+	c.deploy(t, "default")
 	c.uninstall(t, "default")
 	if got := c.names(t, definitionsResource); len(got) != 4 {
 		t.Errorf("the end leaves the definitions %q", got)
@@ -140,10 +147,74 @@ func TestInstall(t *testing.T) {
 	if got := c.names(t, namespacesResource); !slices.Contains(got, "m2m-system") {
 		t.Errorf("the end leaves the namespaces %q", got)
 	}
-	if got := c.names(t, deploymentsResource); len(got) > 0 {
+	if got := c.names(t, deploymentsResource); !slices.Equal(got, []string{"m2m-issuer-default"}) {
 		t.Errorf("the end leaves the Deployments %q", got)
 	}
+	c.wantIssuersRights(t)
 	c.install(t, "default", false, loadChart(t), nil)
+	c.uninstall(t, "default")
+
+	other := action.NewInstall(c.helm(t, "default"))
+	other.ReleaseName, other.Namespace = "another-name", "default"
+	if _, err := other.Run(loadChart(t), nil); err == nil || !strings.Contains(err.Error(), "invalid ownership metadata") {
+		t.Errorf("what another release has left is taken without a word: %v", err)
+	}
+	other.TakeOwnership = true
+	if _, err := other.Run(loadChart(t), nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// deploy plays the manager: a TokenIssuer and the Deployment that belongs to it.
+func (c cluster) deploy(t *testing.T, name string) {
+	t.Helper()
+	ctx := context.Background()
+	issuer, err := c.objects.Resource(issuersResource).Create(ctx, &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "m2m-operator.io/v1alpha1", "kind": "TokenIssuer", "metadata": map[string]any{"name": name}, "spec": map[string]any{},
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden, err := os.ReadFile("../../internal/manifests/workload/testdata/deployment.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deployment := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal(golden, &deployment.Object); err != nil {
+		t.Fatal(err)
+	}
+	deployment.SetName("m2m-issuer-" + name)
+	deployment.SetNamespace("m2m-system")
+	deployment.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: issuer.GetAPIVersion(), Kind: issuer.GetKind(), Name: name, UID: issuer.GetUID()}})
+	if _, err := c.objects.Resource(deploymentsResource).Namespace("m2m-system").Create(ctx, deployment, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantIssuersRights: issuers that run see what is taken away, and may do what they could before.
+func (c cluster) wantIssuersRights(t *testing.T) {
+	t.Helper()
+	ctx := context.Background()
+	if _, err := c.objects.Resource(accountsResource).Namespace("m2m-system").Get(ctx, "m2m-issuer", metav1.GetOptions{}); err != nil {
+		t.Error(err)
+	}
+	for _, want := range []map[string]any{
+		{"verb": "watch", "group": "m2m-operator.io", "resource": "m2mclients"},
+		{"verb": "watch", "group": "m2m-operator.io", "resource": "scopegrants"},
+		{"verb": "watch", "resource": "namespaces"},
+		{"verb": "watch", "resource": "secrets", "namespace": "m2m-system"},
+	} {
+		review, err := c.objects.Resource(reviewsResource).Create(ctx, &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+			"spec": map[string]any{"user": "system:serviceaccount:m2m-system:m2m-issuer", "resourceAttributes": want},
+		}}, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if allowed, _, _ := unstructured.NestedBool(review.Object, "status", "allowed"); !allowed {
+			t.Errorf("issuers may not %v any more", want)
+		}
+	}
 }
 
 // TestInstallInTheReleasesNamespace is what `helm install -n m2m-system --create-namespace` does.

@@ -16,6 +16,7 @@ import (
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/release"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -41,9 +42,15 @@ func loadChart(t testing.TB) *chart.Chart {
 // render is what `helm template` does.
 func render(t testing.TB, namespace string, v values) (*release.Release, error) {
 	t.Helper()
+	return renderChart(t, loadChart(t), namespace, v)
+}
+
+func renderChart(t testing.TB, c *chart.Chart, namespace string, v values) (*release.Release, error) {
+	t.Helper()
 	install := action.NewInstall(&action.Configuration{})
 	install.DryRun, install.ClientOnly, install.ReleaseName, install.Namespace = true, true, "m2m-operator", namespace
-	return install.Run(loadChart(t), v)
+	install.KubeVersion = &chartutil.KubeVersion{Version: "v1.31.0", Major: "1", Minor: "31"} // the oldest that will do
+	return install.Run(c, v)
 }
 
 // objects of a manifest by kind, namespace and name.
@@ -127,19 +134,19 @@ func compare(t *testing.T, chart, manifests map[string]*unstructured.Unstructure
 }
 
 // TestSameObjects: with no values of one's own the chart installs what config/default installs. What a release that is
-// uninstalled leaves behind is what cannot be made anew.
+// uninstalled leaves behind is what cannot be made anew, and what issuers need, which run on.
 func TestSameObjects(t *testing.T) {
 	chart, manifests := rendered(t, "default", nil), kustomized(t, filepath.Join(config, "default"))
 	kept := withoutKeeping(chart)
 	compare(t, chart, manifests)
 	var want []string
 	for key, object := range manifests {
-		if kind := object.GetKind(); kind == "Namespace" || kind == "CustomResourceDefinition" {
+		if kind := object.GetKind(); kind == "Namespace" || kind == "CustomResourceDefinition" || object.GetName() == "m2m-issuer" {
 			want = append(want, key)
 		}
 	}
 	slices.Sort(want)
-	if len(want) != 5 || !slices.Equal(kept, want) {
+	if len(want) != 10 || !slices.Equal(kept, want) {
 		t.Errorf("Helm keeps %q, want %q", kept, want)
 	}
 }
@@ -157,18 +164,28 @@ var everything = values{
 	"namespace": "tokens",
 	"image": values{
 		"repository": "registry.example.com/m2m-operator", "tag": "ignored",
-		"digest": "sha256:" + strings.Repeat("0123456789abcdef", 4), "pullPolicy": "Always",
+		"digest": "sha256:" + strings.Repeat("0123456789abcdef", 4), "pullPolicy": "Always", "pullSecrets": []any{"registry"},
 	},
-	"manager": values{"replicas": 3, "resources": values{
-		"requests": values{"cpu": 1, "memory": "128Mi"}, "limits": values{"memory": "1Gi"},
-	}},
+	"manager": values{
+		"replicas": 3, "resources": values{
+			"requests": values{"cpu": 1, "memory": "128Mi"}, "limits": values{"memory": "1Gi"},
+		},
+		"podAnnotations": values{"example.com/team": "platform"}, "nodeSelector": values{"kubernetes.io/os": "linux"},
+		"tolerations": []any{values{"key": "dedicated", "operator": "Exists"}}, "priorityClassName": "system-cluster-critical",
+		"affinity": values{"nodeAffinity": values{"requiredDuringSchedulingIgnoredDuringExecution": values{"nodeSelectorTerms": []any{
+			values{"matchExpressions": []any{values{"key": "example.com/pool", "operator": "In", "values": []any{"infra"}}}},
+		}}}},
+	},
 	"tokenIssuer": values{"spec": values{
 		"url": "https://tokens.example.com", "tls": values{"secretName": "tokens"}, "deployment": values{"replicas": 3},
 	}},
-	"networkPolicies": values{"enabled": false},
-	"serviceMonitor":  values{"enabled": true, "labels": values{"release": "prometheus"}},
-	"prometheusRule":  values{"enabled": true, "labels": values{"release": "prometheus"}},
-	"dashboard":       values{"enabled": true, "labels": values{"grafana_dashboard": "yes"}},
+	"networkPolicies": values{"enabled": true, "apiServerPorts": []any{16443}},
+	"serviceMonitor": values{
+		"enabled": true, "labels": values{"release": "prometheus"},
+		"authorization": values{"credentials": values{"name": "prometheus-token", "key": "token"}},
+	},
+	"prometheusRule": values{"enabled": true, "labels": values{"release": "prometheus"}},
+	"dashboard":      values{"enabled": true, "labels": values{"grafana_dashboard": "yes"}},
 }
 
 // TestGoldens: what is rendered, but for the definitions, and the notes.
@@ -178,7 +195,7 @@ func TestGoldens(t *testing.T) {
 		values    values
 	}{
 		"default":           {"default", nil},
-		"release-namespace": {"m2m-system", values{"tokenIssuer": values{"create": false}}},
+		"release-namespace": {"m2m-system", values{"tokenIssuer": values{"create": false}, "networkPolicies": values{"enabled": false}}},
 		"everything":        {"default", everything},
 	} {
 		t.Run(name, func(t *testing.T) {
