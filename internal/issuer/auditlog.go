@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,8 +31,12 @@ type auditBatch struct {
 	err     error
 }
 
-// maxKeptLines bounds the memory that is kept: a line of hundreds of scopes fits.
-const maxKeptLines = 64 << 10
+const (
+	// usualLine is what a line commonly takes.
+	usualLine = 1 << 10
+	// maxKeptLines bounds the memory that is kept: a line of hundreds of scopes fits.
+	maxKeptLines = 64 << 10
+)
 
 // write a line, of which members writes what is in it.
 func (l *auditLog) write(now time.Time, message string, members func(*jsonobject.Writer)) error {
@@ -55,7 +60,7 @@ func (l *auditLog) add(now time.Time, message string, members func(*jsonobject.W
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if first = l.next == nil; first {
-		l.next = &auditBatch{text: l.spare[:0], written: make(chan struct{})}
+		l.next = &auditBatch{text: slices.Grow(l.spare[:0], usualLine), written: make(chan struct{})}
 		l.spare = nil
 	}
 	line := jsonobject.Begin(l.next.text)
