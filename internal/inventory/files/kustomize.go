@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/api/konfig"
-	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	k8syaml "sigs.k8s.io/yaml"
@@ -39,7 +38,7 @@ func build(folder string) (out []*Document, err error) {
 	}()
 	absolute := real(folder)
 	disk := &local{FileSystem: filesys.MakeFsOnDisk(), top: filepath.Join(absolute, filepath.Base(file))}
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(disk, absolute)
+	resources, err := run(disk, disk.top, absolute)
 	if disk.refused != nil {
 		err = disk.refused
 	}
@@ -48,7 +47,7 @@ func build(folder string) (out []*Document, err error) {
 	}
 	origins := origins{folder: folder, read: map[string][]*Document{}}
 	var mistakes []error
-	for _, r := range resources.Resources() {
+	for _, r := range resources {
 		documents, err := origins.documents(file, r)
 		out = append(out, documents...)
 		if err != nil {
