@@ -91,8 +91,9 @@ func (s *session) findings(filenames []string) (linted, error) {
 
 // failures are the errors of which none is a mistake in a file: something could not be read at all.
 func failures(err error) error {
+	var joined interface{ Unwrap() []error }
 	var mistake *files.Error
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each is looked at
+	if errors.As(err, &joined) {
 		var out []error
 		for _, one := range joined.Unwrap() {
 			out = append(out, failures(one))

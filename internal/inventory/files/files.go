@@ -42,7 +42,7 @@ func (s Source) Read() ([]*Document, error) {
 	r := reader{stdin: s.Stdin, seen: map[string]bool{}}
 	for _, path := range s.Paths {
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			r.roots = append(r.roots, real(path))
+			r.roots = append(r.roots, resolved(path))
 		}
 	}
 	for _, path := range s.Paths {

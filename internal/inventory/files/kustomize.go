@@ -36,7 +36,7 @@ func build(folder string) (out []*Document, err error) {
 			out, err = nil, &Error{File: file, Line: 1, Message: fmt.Sprint(broken)}
 		}
 	}()
-	absolute := real(folder)
+	absolute := resolved(folder)
 	disk := &local{FileSystem: filesys.MakeFsOnDisk(), top: filepath.Join(absolute, filepath.Base(file))}
 	resources, err := run(disk, disk.top, absolute)
 	if disk.refused != nil {

@@ -1,6 +1,7 @@
 package files
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	yamlv2 "go.yaml.in/yaml/v2"
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -31,6 +33,11 @@ func (l *local) ReadFile(path string) ([]byte, error) {
 		return nil, l.refuse(path, fmt.Errorf("it is no file of at most %d MiB", maxFile>>20))
 	}
 	text, err := l.FileSystem.ReadFile(path)
+	if err == nil {
+		if err := bomb(text); err != nil {
+			return nil, l.refuse(path, err)
+		}
+	}
 	if err != nil || !slices.Contains(konfig.RecognizedKustomizationFileNames(), filepath.Base(path)) {
 		return text, err
 	}
@@ -49,10 +56,13 @@ func (l *local) ReadFile(path string) ([]byte, error) {
 }
 
 func (l *local) refuse(path string, err error) error {
-	if l.refused == nil {
-		l.refused = fmt.Errorf("%s: %w", path, err)
+	if path != l.top { // whose name stands before all mistakes
+		err = fmt.Errorf("%s: %w", path, err)
 	}
-	return l.refused
+	if l.refused == nil {
+		l.refused = err
+	}
+	return err
 }
 
 // traced is a kustomization that wants origins.
@@ -86,6 +96,11 @@ var (
 // either, since they fetch what their own manifests name.
 func foreign(field string, value any) error {
 	is := func(name string) bool { return strings.EqualFold(name, field) }
+	if text, ok := value.(string); ok { // which may be a patch
+		if err := bomb([]byte(text)); err != nil {
+			return err
+		}
+	}
 	if slices.ContainsFunc(textFields, is) {
 		return nil
 	}
@@ -112,6 +127,25 @@ func foreign(field string, value any) error {
 		}
 	}
 	return nil
+}
+
+// bomb finds YAML that refers to itself so often that kustomize, which knows no bound, would never be done with it.
+func bomb(text []byte) error {
+	if bytes.IndexByte(text, '*') < 0 || bytes.IndexByte(text, '&') < 0 {
+		return nil
+	}
+	decoder := yamlv2.NewDecoder(bytes.NewReader(text))
+	for {
+		var all any
+		err := decoder.Decode(&all)
+		switch {
+		case err == nil:
+		case strings.Contains(err.Error(), "excessive aliasing"):
+			return err
+		default: // the end, or a mistake, which kustomize finds too
+			return nil
+		}
+	}
 }
 
 const instead = ": build it elsewhere, as with kubectl kustomize ... | kubectl m2m lint -f -"

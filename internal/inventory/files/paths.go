@@ -15,14 +15,14 @@ import (
 // reader reads paths, each file once.
 type reader struct {
 	stdin     io.Reader
-	roots     []string        // the folders that are named, as real gives them
+	roots     []string        // the folders that are named, as resolved gives them
 	seen      map[string]bool // files and folders that were read, likewise
 	documents []*Document
 	mistakes  []error
 }
 
-// real is a path with the links in it followed, so that two names of one file are the same; itself where that cannot be.
-func real(path string) string {
+// resolved is a path with the links in it followed, so that two names of one file are the same; itself where that cannot be.
+func resolved(path string) string {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return path
@@ -37,7 +37,7 @@ func real(path string) string {
 func (r *reader) again(path string) bool {
 	key := path
 	if path != Stdin {
-		key = real(path)
+		key = resolved(path)
 	}
 	was := r.seen[key]
 	r.seen[key] = true
@@ -112,7 +112,7 @@ func (r *reader) entry(path string, entry os.DirEntry) {
 
 // link judges a link to a folder. Such a folder is read where it is, so that nothing is read that was not named.
 func (r *reader) link(path string) {
-	target := real(path)
+	target := resolved(path)
 	if slices.ContainsFunc(r.roots, func(root string) bool { return within(root, target) }) {
 		return
 	}

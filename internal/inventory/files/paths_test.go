@@ -121,6 +121,10 @@ func TestKustomizationsStayHere(t *testing.T) {
 	defer server.Close()
 	plugin := "apiVersion: builtin\nkind: PatchTransformer\nmetadata: {name: p}\npath: " + server.URL + "\n"
 	program := "#!/bin/sh\necho ran > \"$0.ran\"\n"
+	bomb := client("a") + "x:\n - &a [x,x,x,x,x,x,x,x,x]\n"
+	for i := range 9 {
+		bomb += fmt.Sprintf(" - &%c [%s]\n", 'b'+i, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*%c,", 'a'+i), 9), ","))
+	}
 	for name, c := range map[string]struct{ kustomization, want string }{
 		"a file":            {"resources: [a.yaml, '" + server.URL + "/b.yaml']", "resources names"},
 		"in capitals":       {"Resources: ['" + strings.Replace(server.URL, "http", "HTTP", 1) + "/b.yaml']", "Resources names"},
@@ -140,12 +144,14 @@ func TestKustomizationsStayHere(t *testing.T) {
 		"a chart":           {"helmCharts: [{name: c, repo: '" + server.URL + "'}]", "repo names"},
 		"a chart here":      {"helmCharts: [{name: c}]", "must specify --enable-helm"},
 		"a file elsewhere":  {"resources: [/dev/zero]", "security; file '/dev/zero' is not in"},
+		"a bomb":            {"resources: [bomb.yaml]", "bomb.yaml: yaml: document contains excessive aliasing"},
+		"a bomb in a patch": {"resources: [a.yaml]\npatches: [{patch: " + strconv.Quote(bomb) + "}]", "yaml: document contains excessive aliasing"},
 		"no schema":         {"resources: [a.yaml]\nopenapi: {path: empty.json}", "invalid schema file"},
 		"what never ends":   {"resources: [zero.yaml]", "zero.yaml"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder := write(t, map[string]string{
-				"kustomization.yaml": c.kustomization, "a.yaml": client("a"), "plugin.yaml": plugin, "run.sh": program, "empty.json": "",
+				"kustomization.yaml": c.kustomization, "a.yaml": client("a"), "plugin.yaml": plugin, "run.sh": program, "empty.json": "", "bomb.yaml": client("b") + "...\n---\n" + bomb,
 				"below/kustomization.yaml": "resources: ['" + server.URL + "/b.yaml']",
 				"program.yaml":             "apiVersion: v1\nkind: Generator\nmetadata:\n  name: g\n  annotations: {config.kubernetes.io/function: 'exec: {path: ./run.sh}'}\n",
 			})
