@@ -131,6 +131,9 @@ func TestEncode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !strings.Contains(string(encoded), `"specVersion": "1.6"`) {
+		t.Errorf("it is of another version than scanners read:\n%s", encoded)
+	}
 	var bom cdx.BOM
 	if err := json.Unmarshal(encoded, &bom); err != nil {
 		t.Fatal(err)

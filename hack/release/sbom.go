@@ -77,6 +77,6 @@ func encode(o options, root cdx.Component, components map[string]cdx.Component, 
 	var out bytes.Buffer
 	encoder := cdx.NewBOMEncoder(&out, cdx.BOMFileFormatJSON)
 	encoder.SetPretty(true)
-	err := encoder.Encode(bom)
+	err := encoder.EncodeVersion(bom, cdx.SpecVersion1_6) // what scanners read; the newest is ahead of them
 	return out.Bytes(), err
 }
