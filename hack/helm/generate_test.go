@@ -78,6 +78,10 @@ func TestBadArguments(t *testing.T) {
 	for _, args := range [][]string{
 		nil, {"lint"}, {"package"}, {"package", "-version", "1.2.3", "-app-version", "v1"}, {"package", "-unknown"},
 		{"package", "-version", "one", "-app-version", "v1", "-o", t.TempDir()},
+		{"package", "-version", "1.02.3", "-app-version", "v1", "-o", t.TempDir()},
+		{"package", "-version", "1.2", "-app-version", "v1", "-o", t.TempDir()},
+		{"package", "-version", "v1.2.3", "-app-version", "v1", "-o", t.TempDir()},
+		{"package", "-version", "1.2.3-rc.01", "-app-version", "v1", "-o", t.TempDir()},
 		{"package", "-version", "1.2.3", "-app-version", "v1", "-o", filepath.Join(t.TempDir(), "nowhere")},
 		{"package", "-version", "1.2.3", "-app-version", "v1", "-o", t.TempDir(), "more"},
 	} {

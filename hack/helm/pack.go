@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/Masterminds/semver/v3"
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"sigs.k8s.io/yaml"
@@ -27,6 +28,9 @@ var repositoryLine = regexp.MustCompile(`(?m)^  repository: .*$`)
 
 // pack is the chart as a gzipped tarball. Helm's own packing writes the time of packing into it.
 func pack(directory string, s stamp) ([]byte, error) {
+	if _, err := semver.StrictNewVersion(s.version); err != nil { // Helm itself takes 1.02.3, and registries do not
+		return nil, fmt.Errorf("version %q: %w", s.version, err)
+	}
 	c, err := loader.Load(directory)
 	if err != nil {
 		return nil, err
