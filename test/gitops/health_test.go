@@ -66,6 +66,30 @@ func TestComponent(t *testing.T) {
 	}
 }
 
+// TestHealthWithoutMessages: a condition may come with no message, and Argo CD shows something all the same.
+func TestHealthWithoutMessages(t *testing.T) {
+	for kind, script := range healthChecks(t) {
+		for condition, want := range map[string]string{"Stalled": "Degraded", "Ready": "Healthy"} {
+			for reason, shown := range map[string]string{"Conflicted": "Conflicted", "": condition} {
+				members := map[string]any{"type": condition, "status": "True"}
+				if reason != "" {
+					members["reason"] = reason
+				} else if condition == "Ready" {
+					shown = want
+				}
+				object := &unstructured.Unstructured{Object: map[string]any{
+					"metadata": map[string]any{"generation": int64(1)},
+					"status":   map[string]any{"observedGeneration": int64(1), "conditions": []any{members}},
+				}}
+				health, message, err := argoHealth(script, object)
+				if err != nil || health != want || message != shown {
+					t.Errorf("%s with %v: %s %q (%v)", kind, members, health, message, err)
+				}
+			}
+		}
+	}
+}
+
 // argoHealth runs a health check as Argo CD does: with the libraries that it opens and no other, for a second at most,
 // and with the object as a global.
 func argoHealth(script string, object *unstructured.Unstructured) (health, message string, err error) {
