@@ -23,6 +23,7 @@ type Forecast struct {
 	now       time.Time
 	api       types.NamespacedName
 	scopes    []string
+	resumed   bool
 	selecting map[string][]*grant
 	fit       map[*apiResource]bool
 	numbers   map[any]uint64
@@ -65,6 +66,12 @@ func (x *Index) Forecast(api types.NamespacedName, scopes []string, now time.Tim
 	}
 }
 
+// Resumed makes it a forecast of what clients would have if none were suspended.
+func (f *Forecast) Resumed() *Forecast {
+	f.resumed = true
+	return f
+}
+
 // match is a grant that matches a client, by one of its subjects.
 type match struct {
 	*grant
@@ -89,7 +96,7 @@ func (f *Forecast) gather(key types.NamespacedName) (p parties, reached map[*api
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	c := live(x, x.clients, key)
-	if c == nil || c.suspended {
+	if c == nil || (c.suspended && !f.resumed) {
 		return p, nil
 	}
 	reached = map[*apiResource][]match{}

@@ -38,8 +38,11 @@ func (s *session) diff() *cobra.Command {
 			"A folder with a kustomization is built as kubectl does, except that nothing is fetched; of another one all .yaml, .yml " +
 			"and .json files are read, and its folders likewise. Manifests are taken for valid: see kubectl m2m lint.\n\n" +
 			"Clients that grants name and that cannot be seen, since their manifests or namespaces are others', are taken to be there.\n\n" +
+			"A ~ is also what lets others be a client or makes refused things good again: another ServiceAccount or key, credentials, " +
+			"signing keys and tokens that are revoked no longer, claims, reserved identifiers, trusted proxies.\n\n" +
 			"With --fail-on-widening the exit status is 2 if somebody could do afterwards what could not be done before, or for " +
-			"longer, or under fewer conditions, or where that cannot be told.",
+			"longer, or under fewer conditions, or where that cannot be told. It does not look at what Kubernetes alone decides, " +
+			"such as who may read Secrets or use a ServiceAccount, nor at how often secrets and keys are rotated.",
 		Example: "  kubectl m2m diff -f config/samples/course-management\n" +
 			"  git worktree add /tmp/main main && kubectl m2m diff -f deploy --against /tmp/main/deploy -o markdown --fail-on-widening",
 		Args: arguments(0, 0, "no arguments, but -f"),

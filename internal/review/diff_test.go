@@ -308,3 +308,41 @@ func TestManyWays(t *testing.T) {
 		t.Errorf("%+v", d.Changes)
 	}
 }
+
+// TestWhoCanNamesTheSuspended: they have nothing now, and all of it once they are resumed.
+func TestWhoCanNamesTheSuspended(t *testing.T) {
+	inventory := objects(t, anAPI+"{"+ofScopes+"}", aClient+"{suspend: true}", "kind: M2MClient\nmetadata: {name: d}\nspec: {suspend: true}",
+		aGrant+"{"+toClient+", scopes: ['book:read']}")
+	inventory.AssumeIssuers()
+	w := review.NewWorld(inventory, "m2m-system", now)
+	for scope, want := range map[string]string{"": "a.c", "book:read": "a.c", "book:write": ""} {
+		holders, err := w.WhoCan(inventory.APIs()[0], scope)
+		if err != nil || len(holders.Clients) > 0 {
+			t.Fatalf("%+v, %v", holders, err)
+		}
+		if want != "" {
+			want = "Suspended clients, that have it again once they are resumed: " + want
+		}
+		if got := strings.Join(holders.Notes, ""); got != want {
+			t.Errorf("%q: %q, want %q", scope, got, want)
+		}
+	}
+}
+
+// TestStandInsOfSelectors: one where the selector matches nobody who was seen, though others of the namespace were.
+func TestStandInsOfSelectors(t *testing.T) {
+	with := func(scopes, labels string) *inventory.Inventory {
+		out := objects(t, anAPI+"{"+ofScopes+"}", "kind: M2MClient\nmetadata: {name: c, labels: {kind: pump}}\nspec: {}",
+			aGrant+"{apiResourceRef: {name: api}, subjects: [{namespace: a, selector: {matchLabels: {kind: "+labels+"}}}], scopes: ["+scopes+"]}")
+		out.AssumeIssuers()
+		return out
+	}
+	for labels, want := range map[string]string{"sensor": "a.(kind=sensor)", "pump": "a.c"} {
+		before, after := with("'book:read'", labels), with("'book:read', 'book:write'", labels)
+		review.AddStandIns(before, after, true)
+		d := review.Compare(review.NewWorld(before, "m2m-system", now), review.NewWorld(after, "m2m-system", now))
+		if len(d.Changes) != 1 || d.Changes[0].Client != want || !d.Widens {
+			t.Errorf("%s: %+v, want that %s gains", labels, d.Changes, want)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
@@ -16,10 +17,18 @@ import (
 
 // AddStandIns adds clients to both sides of a comparison, for those that grants are for and that cannot be seen: their
 // manifests are another team's, or their namespaces may not be looked into. A grant to them would be no change otherwise.
-// Where a name is given it is that client, where a selector is, one with its labels, and for an API that gives its scopes
+// Where a name is given it is that client, where a selector is that matches none, one with its labels, and for an API that gives its scopes
 // to any client, one that is nobody's. The result says so.
 func AddStandIns(before, after *inventory.Inventory, offline bool) []string {
-	s := standIns{before: before, after: after, offline: offline, added: map[types.NamespacedName]bool{}}
+	s := standIns{
+		before: before, after: after, offline: offline,
+		seen: map[string][]*v1alpha1.M2MClient{}, added: map[types.NamespacedName]bool{},
+	}
+	for _, side := range []*inventory.Inventory{before, after} {
+		for _, client := range side.Clients() {
+			s.seen[client.Namespace] = append(s.seen[client.Namespace], client)
+		}
+	}
 	for _, side := range []*inventory.Inventory{before, after} {
 		for _, grant := range side.Grants() {
 			issuer := inventory.DefaultIssuer
@@ -55,6 +64,7 @@ func AddStandIns(before, after *inventory.Inventory, offline bool) []string {
 type standIns struct {
 	before, after *inventory.Inventory
 	offline       bool
+	seen          map[string][]*v1alpha1.M2MClient // by namespace, of both sides
 	added         map[types.NamespacedName]bool
 }
 
@@ -72,12 +82,12 @@ func (s standIns) subject(subject v1alpha1.GrantSubject, issuer string) {
 		s.add(namespace, string(subject.Name), nil, issuer)
 		return
 	}
-	for _, side := range []*inventory.Inventory{s.before, s.after} {
-		for _, client := range side.Clients() {
-			if client.Namespace == namespace && !s.added[keyOf(client, client.Name)] {
-				return // the namespace's clients are among the manifests
-			}
-		}
+	selector, err := metav1.LabelSelectorAsSelector(subject.Selector.LabelSelector())
+	if err != nil {
+		return // it selects nobody
+	}
+	if slices.ContainsFunc(s.seen[namespace], func(c *v1alpha1.M2MClient) bool { return selector.Matches(labels.Set(c.Labels)) }) {
+		return // whom it is for is among the manifests
 	}
 	_, what, _ := strings.Cut(Describe(subject), ", ")
 	s.add(namespace, "("+what+")", labelsFor(subject.Selector), issuer)
@@ -89,12 +99,12 @@ func (s standIns) anybody(issuer string) {
 	}
 }
 
-func (s standIns) add(namespace, name string, labels map[string]string, issuer string) {
+func (s standIns) add(namespace, name string, labelled map[string]string, issuer string) {
 	key := types.NamespacedName{Namespace: namespace, Name: name}
 	if s.before.Client(key) != nil || s.after.Client(key) != nil {
 		return // it is there on one side, and comes or goes
 	}
-	client := &v1alpha1.M2MClient{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: labels}}
+	client := &v1alpha1.M2MClient{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: labelled}}
 	client.Spec.IssuerRef.Name = issuer
 	s.before.Add(client)
 	s.after.Add(client)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/access"
 )
@@ -49,8 +51,27 @@ func (w World) WhoCan(api *v1alpha1.ApiResource, scope string) (Holders, error) 
 			out.Clients = append(out.Clients, Holder{client.ClientID(), client.Spec.DisplayName, a.Scopes})
 		}
 	}
+	out.Notes = append(out.Notes, w.suspended(key, scope)...)
 	out.Notes = append(append(out.Notes, w.hidden(api)...), w.Unseen()...)
 	return out, nil
+}
+
+// suspended names the clients that would be among the holders, were they not suspended.
+func (w World) suspended(api types.NamespacedName, scope string) []string {
+	var scopes, names []string
+	if scope != "" {
+		scopes = append(scopes, scope)
+	}
+	resumed := w.Index.Forecast(api, scopes, w.Now).Resumed()
+	for _, client := range w.Clients() {
+		if client.Spec.Suspend && slices.ContainsFunc(resumed.Client(keyOf(client, client.Name)), func(o *access.Outlook) bool { return len(o.Scopes) > 0 }) {
+			names = append(names, client.ClientID())
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return []string{"Suspended clients, that have it again once they are resumed: " + few(names)}
 }
 
 // hidden names what grants of the API match in namespaces whose clients cannot be seen.
