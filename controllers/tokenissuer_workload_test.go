@@ -69,6 +69,26 @@ func TestWorkloadIsHealedWhenEdited(t *testing.T) {
 	})
 }
 
+// TestPullSecretsStay: those that an installation gives the issuers' ServiceAccount are not the manager's to take away.
+func TestPullSecretsStay(t *testing.T) {
+	newIssuer(t, "pulling", nil)
+	account := get(t, &corev1.ServiceAccount{}, installNamespace, "m2m-issuer")
+	automount := true
+	account.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "registry"}}
+	account.AutomountServiceAccountToken = &automount
+	suite.Save(t, admin, account)
+	suite.Eventually(t, func() string {
+		account = get(t, account, installNamespace, "m2m-issuer")
+		if *account.AutomountServiceAccountToken {
+			return "the manager has not applied the ServiceAccount again"
+		}
+		return ""
+	})
+	if len(account.ImagePullSecrets) != 1 || account.ImagePullSecrets[0].Name != "registry" {
+		t.Errorf("it has the pull secrets %v", account.ImagePullSecrets)
+	}
+}
+
 func TestDeploymentFollowsTheSpec(t *testing.T) {
 	issuer := newIssuer(t, "shaped", func(s *v1alpha1.TokenIssuerSpec) {
 		s.Deployment = &v1alpha1.TokenIssuerDeployment{
