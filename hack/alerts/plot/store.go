@@ -109,9 +109,10 @@ func (s *store) scrapeOne(ctx context.Context, client *http.Client, t target, to
 
 // panel of the dashboard with what its queries give.
 type panel struct {
-	title, unit string
-	queries     []query
-	lines       []line
+	title, kind, unit string
+	x, y, w, h        int
+	queries           []query
+	lines             []line
 }
 
 type query struct{ expr, legend string }
@@ -130,6 +131,7 @@ func readDashboard(path string) ([]panel, error) {
 	var d struct {
 		Panels []struct {
 			Title, Type string
+			GridPos     struct{ X, Y, W, H int }
 			FieldConfig struct{ Defaults struct{ Unit string } }
 			Targets     []struct{ Expr, LegendFormat string }
 		}
@@ -139,10 +141,8 @@ func readDashboard(path string) ([]panel, error) {
 	}
 	var out []panel
 	for _, p := range d.Panels {
-		if p.Type == "row" {
-			continue
-		}
-		drawn := panel{title: p.Title, unit: p.FieldConfig.Defaults.Unit}
+		at := p.GridPos
+		drawn := panel{title: p.Title, kind: p.Type, unit: p.FieldConfig.Defaults.Unit, x: at.X, y: at.Y, w: at.W, h: at.H}
 		for _, t := range p.Targets {
 			drawn.queries = append(drawn.queries, query{strings.ReplaceAll(t.Expr, "$__rate_interval", rateInterval), t.LegendFormat})
 		}
