@@ -20,7 +20,9 @@ const maxToken = 16 << 10
 
 // presented is a token as it is, before anything about it is believed.
 type presented struct {
+	// Header and claims of the token, as they are written there.
 	Header map[string]any `json:"header"`
+	// Claims that the token makes: to be believed if it is valid.
 	Claims map[string]any `json:"claims"`
 }
 
@@ -60,7 +62,9 @@ const (
 
 // check is one thing that a verifier looks at.
 type check struct {
-	Name    string `json:"name"`
+	// Name is form, key, signature, issuer, time, audience or introspect.
+	Name string `json:"name"`
+	// Result is ok, failed or unknown.
 	Result  string `json:"result"`
 	Message string `json:"message"`
 }
@@ -85,6 +89,7 @@ type verification struct {
 	// Valid: a verifier that does not introspect accepts it.
 	Valid bool `json:"valid"`
 	presented
+	// Checks in the order in which they are made; what comes after one that failed is not looked at.
 	Checks []check  `json:"checks"`
 	Notes  []string `json:"notes,omitempty"`
 }

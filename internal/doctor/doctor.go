@@ -29,6 +29,7 @@ const (
 
 // Finding is the result of one check.
 type Finding struct {
+	// Level is problem, warning, unknown (it could not be looked at) or ok.
 	Level Level `json:"level"`
 	// Check is what was looked at: install, versions, rbac, clock, issuer, tls, jwks, watches, rotation, conflicts, access.
 	Check   string `json:"check"`

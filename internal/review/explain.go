@@ -28,7 +28,7 @@ type Explanation struct {
 	Name      string `json:"name,omitempty"`
 	Issuer    string `json:"issuer"`
 	Suspended bool   `json:"suspended,omitempty"`
-	// Source is FromObjects or FromStatus.
+	// Source is objects, or status where not all objects could be seen.
 	Source string   `json:"source"`
 	Access []Access `json:"access"`
 	Wishes []Wish   `json:"requests,omitempty"`
