@@ -107,12 +107,12 @@ func prepare() error {
 			return err
 		}
 	}
-	return bindViewer("viewer")
+	return bindViewer()
 }
 
-// bindViewer lets a user read everything but Secrets, in the whole cluster.
-func bindViewer(user string) error {
-	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "test-" + user}, Rules: []rbacv1.PolicyRule{
+// bindViewer lets the user viewer read everything but Secrets, in the whole cluster.
+func bindViewer() error {
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "test-viewer"}, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{v1alpha1.GroupVersion.Group, "apps"}, Resources: []string{"*"}, Verbs: []string{"get", "list"}},
 		{APIGroups: []string{""}, Resources: []string{"configmaps", "namespaces", "pods"}, Verbs: []string{"get", "list"}},
 	}}
@@ -122,7 +122,7 @@ func bindViewer(user string) error {
 	return world.Admin.Create(ctx, &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: role.Name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "viewer"}},
 	})
 }
 
@@ -211,10 +211,6 @@ func get[T client.Object](t testing.TB, object T, namespace, name string) T {
 		t.Fatal(err)
 	}
 	return object
-}
-
-func keyOf(namespace, name string) client.ObjectKey {
-	return client.ObjectKey{Namespace: namespace, Name: name}
 }
 
 func create(t testing.TB, objects ...client.Object) {

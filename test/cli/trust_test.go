@@ -17,6 +17,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/cli"
@@ -49,9 +50,10 @@ func newStranger(t *testing.T) *stranger {
 	return s
 }
 
-// token is one that says what those of an issuer say, for the client.
-func (s *stranger) token(t *testing.T, clientID string) string {
+// token is one that says what those of an issuer say.
+func (s *stranger) token(t *testing.T) string {
 	t.Helper()
+	const clientID = "jobs.publisher"
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: s.key}, (&jose.SignerOptions{}).WithType("at+jwt"))
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +107,7 @@ func TestVerifyBelievesNoStranger(t *testing.T) {
 	owned := telling("jobs", s.url, s.authority)
 	owned.Name, owned.OwnerReferences = "publisher-endpoint", secret.OwnerReferences
 	create(t, telling("courses", s.url, s.authority), telling("jobs", s.url, s.authority), secret, owned)
-	forged := s.token(t, "jobs.publisher")
+	forged := s.token(t)
 	for _, namespace := range []string{"default", "courses", "jobs"} {
 		v, r := verified(t, "admin", forged, "-n", namespace)
 		if r.code != 2 || v.Valid || !strings.HasPrefix(v.failed(), "issuer: no TokenIssuer has the URL") {
@@ -192,7 +194,7 @@ func TestDoctorAtTheURL(t *testing.T) {
 
 	create(t, &v1alpha1.TokenIssuer{ObjectMeta: metav1.ObjectMeta{Name: "inside"}})
 	suite.Eventually(t, func() string {
-		if err := world.Admin.Get(ctx, keyOf(suite.InstallNamespace, "m2m-inside-tls"), &corev1.Secret{}); err != nil {
+		if err := world.Admin.Get(ctx, client.ObjectKey{Namespace: suite.InstallNamespace, Name: "m2m-inside-tls"}, &corev1.Secret{}); err != nil {
 			return err.Error()
 		}
 		return ""

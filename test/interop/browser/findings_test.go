@@ -84,6 +84,8 @@ func TestAddress(t *testing.T) {
 	b.want(`document.getElementById('api').value + document.getElementById('sort').value + document.getElementById('expiring').checked`, "pay/paymentsendtrue")
 	b.eval(`document.getElementById('clear').click(); location.hash = 'search=NIGHTLY'`)
 	b.until(clientsShown, "1")
+	b.eval(`location.hash = 'search=outsourcer'`)
+	b.until(shown, "0 of 10 clients, 1 of 9 grants")
 	b.open(file + "#api=nobody%2Fnothing&sort=__proto__&namespace=none&other=1") // which is of another cluster's page
 	b.want(shown, "10 of 10 clients, 9 of 9 grants")
 	b.open(file + "#grants")
