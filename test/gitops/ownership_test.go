@@ -109,7 +109,6 @@ func wantOnlyStatus(t *testing.T, object client.Object) {
 // TestNoFlapping: a tool that applies its manifest over and over, and a person who edits the same object, cost a write or
 // two of the operator's for each change of theirs, and none for an apply that changes nothing.
 func TestNoFlapping(t *testing.T) {
-	const rounds = 5
 	writes := &suite.Writes{}
 	startManager(t, suite.ManagerOptions{Wrap: writes.Wrap})
 	ensureNamespaces(t, "apis", "jobs")
