@@ -172,7 +172,7 @@ func (f *Forecast) outlook(p parties, matches []match) *Outlook {
 	key = append(key, flag(v.refused))
 	for i, m := range matches {
 		key = binary.AppendUvarint(key, f.number(m.grant))
-		key = binary.AppendUvarint(key, uint64(m.subject)) //nolint:gosec // it is a place in a list
+		key = binary.AppendUvarint(key, uint64(m.subject))
 		key = append(key, flag(v.unmet[i]))
 	}
 	out, known := f.known[string(key)]

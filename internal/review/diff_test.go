@@ -34,10 +34,10 @@ func objects(t *testing.T, manifests ...string) *inventory.Inventory {
 
 func compared(t *testing.T, before, after []string) review.Diff {
 	t.Helper()
-	old, now2 := objects(t, before...), objects(t, after...)
+	old, young := objects(t, before...), objects(t, after...)
 	old.AssumeIssuers()
-	now2.AssumeIssuers()
-	return review.Compare(review.NewWorld(old, "m2m-system", now), review.NewWorld(now2, "m2m-system", now))
+	young.AssumeIssuers()
+	return review.Compare(review.NewWorld(old, "m2m-system", now), review.NewWorld(young, "m2m-system", now))
 }
 
 // lines are the changes in short: a ! marks those that widen access.

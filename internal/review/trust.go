@@ -156,7 +156,7 @@ func (c comparison) issuers() []Change {
 			widens := now.MaxStaleness == 0 || (old.MaxStaleness > 0 && old.MaxStaleness < now.MaxStaleness)
 			d.add(widens, "issues by knowledge %s; was: %s", staleness(now), staleness(old))
 		}
-		if more, less := c.claimants(old, now), c.claimants(now, old); len(more)+len(less) > 0 {
+		if more, less := claimants(old, now), claimants(now, old); len(more)+len(less) > 0 {
 			d.set(less, more, true, "identifiers may be claimed: %s", "identifiers may be claimed no longer: %s")
 		}
 		out = append(out, d.found...)
@@ -184,7 +184,7 @@ func networks(list, other []netip.Prefix) []string {
 
 // claimants are the identifiers that namespaces may claim of one issuer and not of the other. Which namespaces may is the
 // same for all identifiers that begin with the same of the reserved prefixes.
-func (c comparison) claimants(before, after access.Issuer) []string {
+func claimants(before, after access.Issuer) []string {
 	prefixes, namespaces := []string{""}, []string{""}
 	for _, issuer := range []access.Issuer{before, after} {
 		p, n := issuer.Reservations()

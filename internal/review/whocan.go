@@ -12,19 +12,25 @@ import (
 
 // Holders says who may do something with an API.
 type Holders struct {
+	// API is namespace/name of the ApiResource, and Audience its identifier.
 	API      string `json:"api"`
 	Audience string `json:"audience"`
 	// Scope that was asked about; "" if all were.
-	Scope   string   `json:"scope,omitempty"`
-	Rules   []string `json:"rules,omitempty"`
+	Scope string `json:"scope,omitempty"`
+	// Rules of the ApiResource that each request has to meet, whoever granted what.
+	Rules []string `json:"rules,omitempty"`
+	// Clients that have scopes, now or later, sorted; suspended ones have none.
 	Clients []Holder `json:"clients"`
-	Notes   []string `json:"notes,omitempty"`
+	// Notes say what could not be seen, and what else one should know.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Holder is a client with the scopes that it has.
 type Holder struct {
-	Client string  `json:"client"`
-	Name   string  `json:"name,omitempty"`
+	// Client is the client_id, and Name its spec.displayName.
+	Client string `json:"client"`
+	Name   string `json:"name,omitempty"`
+	// Scopes by name.
 	Scopes []Scope `json:"scopes"`
 }
 

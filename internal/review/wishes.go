@@ -13,8 +13,10 @@ import (
 
 // Wish is one of a client's spec.requests, and what has become of it.
 type Wish struct {
-	Client string   `json:"client"`
-	API    string   `json:"api"`
+	// Client is the client_id, and API namespace/name of the ApiResource.
+	Client string `json:"client"`
+	API    string `json:"api"`
+	// Scopes that are wished for, sorted.
 	Scopes []string `json:"scopes"`
 	// State is Granted, Partial or Pending.
 	State string `json:"state"`
