@@ -46,14 +46,16 @@ type Change struct {
 	Issuer string `json:"issuer,omitempty"`
 	// Scope that the change is about, as it is spelled in the grant, or in the ApiResource.
 	Scope string `json:"scope,omitempty"`
-	// API is namespace/name of the ApiResource, and Audience its identifier; not there for authentication and issuers.
-	API      string `json:"api,omitempty"`
+	// API is namespace/name of the ApiResource; not there for authentication and issuers.
+	API string `json:"api,omitempty"`
+	// Audience is the identifier of the API; not there for authentication and issuers.
 	Audience string `json:"audience,omitempty"`
 	// Detail says for people what changes, or why. Its wording may change.
 	Detail string `json:"detail,omitempty"`
-	// Before and After are the ways in which the client has the scope: none before what is gained, and after what is lost.
+	// Before are the ways in which the client had the scope; none for what is gained.
 	Before []Way `json:"before,omitempty"`
-	After  []Way `json:"after,omitempty"`
+	// After are the ways in which it has the scope; none for what is lost.
+	After []Way `json:"after,omitempty"`
 	// Widens is true if somebody could do afterwards what could not be done before, or for longer, or on fewer
 	// conditions, or if that cannot be told.
 	Widens bool `json:"widens"`

@@ -12,7 +12,6 @@ import (
 
 // Holders says who may do something with an API.
 type Holders struct {
-	// API is namespace/name of the ApiResource, and Audience its identifier.
 	API      string `json:"api"`
 	Audience string `json:"audience"`
 	// Scope that was asked about; "" if all were.
@@ -27,10 +26,8 @@ type Holders struct {
 
 // Holder is a client with the scopes that it has.
 type Holder struct {
-	// Client is the client_id, and Name its spec.displayName.
-	Client string `json:"client"`
-	Name   string `json:"name,omitempty"`
-	// Scopes by name.
+	Client string  `json:"client"`
+	Name   string  `json:"name,omitempty"`
 	Scopes []Scope `json:"scopes"`
 }
 

@@ -13,7 +13,6 @@ import (
 
 // Wish is one of a client's spec.requests, and what has become of it.
 type Wish struct {
-	// Client is the client_id, and API namespace/name of the ApiResource.
 	Client string `json:"client"`
 	API    string `json:"api"`
 	// Scopes that are wished for, sorted.
