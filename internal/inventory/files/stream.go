@@ -117,7 +117,7 @@ func (p part) mistake(file string, err error) *Error {
 
 // parse reads a document as kubectl does; nil if there is none. What kubectl would silently leave out of it is a mistake.
 func (p part) parse(file string) (map[string]any, error) {
-	converted := []byte(p.text)
+	converted := p.text
 	if !p.json {
 		var err error
 		converted, err = k8syaml.YAMLToJSONStrict(p.text)
