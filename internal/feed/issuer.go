@@ -214,7 +214,10 @@ func (f *issuerFeed) unlisted() []string {
 // replaced is called after every list.
 func (f *issuerFeed) replaced() {
 	if len(f.unlisted()) == 0 {
-		f.settled.Do(debug.FreeOSMemory) // a list is several times what is kept of it, and there is none again soon
+		f.settled.Do(func() { // a list is several times what is kept of it, and there is none again soon
+			debug.FreeOSMemory()
+			f.writer.AfterWrite(debug.FreeOSMemory)
+		})
 	}
 	if f.fallenBack.Load() && len(f.unlisted()) == 0 {
 		f.recovered.Do(func() {

@@ -71,6 +71,7 @@ type Writer struct {
 	epoch    uint64 // 0 before the first
 	on       bool
 	queue    []pending
+	then     []func() // to be called when the queue has been written
 	bytes    int64
 	failures int
 
@@ -125,6 +126,18 @@ func (w *Writer) PutIn(epoch uint64, kind, key string, value any) {
 // Gone says that a thing is gone.
 func (w *Writer) Gone(kind, key string) { w.enqueue(nil, pending{kind: kind, key: key, gone: true}) }
 
+// AfterWrite calls do once all that was put by now is written and let go, or cannot be. A nil Writer holds nothing, and
+// calls nothing.
+func (w *Writer) AfterWrite(do func()) {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.then = append(w.then, do)
+	w.wakeUp()
+}
+
 // enqueue in an epoch, nil for any.
 func (w *Writer) enqueue(epoch *uint64, p pending) {
 	if w == nil {
@@ -136,6 +149,10 @@ func (w *Writer) enqueue(epoch *uint64, p pending) {
 		return
 	}
 	w.queue = append(w.queue, p)
+	w.wakeUp()
+}
+
+func (w *Writer) wakeUp() {
 	select {
 	case w.wake <- struct{}{}:
 	default: // it will look anyway
@@ -187,6 +204,7 @@ func (w *Writer) Run(ctx context.Context) {
 			return
 		case <-w.wake:
 			w.write()
+			w.afterwards()
 		case <-ticker.C:
 			w.look()
 		}
@@ -256,6 +274,19 @@ func (w *Writer) write() {
 		return
 	}
 	w.written()
+}
+
+// afterwards does what was to be done then, if nothing has been put meanwhile.
+func (w *Writer) afterwards() {
+	w.mu.Lock()
+	var then []func()
+	if len(w.queue) == 0 {
+		then, w.then = w.then, nil
+	}
+	w.mu.Unlock()
+	for _, do := range then {
+		do()
+	}
 }
 
 func (w *Writer) appendAll(queue []pending) error {

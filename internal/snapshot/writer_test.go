@@ -251,12 +251,42 @@ func TestWriterStaysSmall(t *testing.T) {
 	})
 }
 
+// TestAfterWrite: what is to be done then finds everything written, is done once, and where nothing can be written too.
+func TestAfterWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := write(t, testOptions(t, "p"), nil)
+		defer w.stop()
+		var found []state
+		then := func() { found = append(found, openState(t, w.options.Path(), ourKey(t))) }
+		w.Put("M2MClient", "jobs/one", 1)
+		w.Put("M2MClient", "jobs/two", 2)
+		w.AfterWrite(then)
+		synctest.Wait()
+		w.Put("M2MClient", "jobs/three", 3)
+		synctest.Wait()
+		if want := (state{"M2MClient jobs/one": "1", "M2MClient jobs/two": "2"}); len(found) != 1 || !maps.Equal(found[0], want) {
+			t.Errorf("it found %v, want %v once", found, want)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := write(t, testOptions(t, ""), nil)
+		defer w.stop()
+		done := 0
+		w.AfterWrite(func() { done++ })
+		synctest.Wait()
+		if done != 1 {
+			t.Errorf("without a key it was done %d times", done)
+		}
+	})
+}
+
 // TestNilWriter: whoever keeps no snapshot need not ask.
 func TestNilWriter(t *testing.T) {
 	var w *Writer
 	w.Put("M2MClient", "jobs/one", 1)
 	w.PutIn(0, "listed", "M2MClient", 1)
 	w.Gone("M2MClient", "jobs/one")
+	w.AfterWrite(func() { t.Error("there is nothing to wait for") })
 	if w.Epoch() != 0 || w.Bytes() != 0 || w.Failures() != 0 {
 		t.Error("it writes")
 	}
