@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
@@ -107,15 +106,7 @@ func (s *Schema) Validate(kind access.Kind, object map[string]any) field.ErrorLi
 		return errs // as the API server does: expressions would stumble over it
 	}
 	found, _ := k.cel.Validate(context.Background(), nil, k.structural, object, nil, celconfig.RuntimeCELCostBudget)
-	return append(withoutPatterns(errs, found), found...)
-}
-
-// withoutPatterns leaves out that a text does not match a pattern, where a rule says of the same field what is wrong.
-func withoutPatterns(errs, rules field.ErrorList) field.ErrorList {
-	return slices.DeleteFunc(errs, func(err *field.Error) bool {
-		return strings.Contains(err.Detail, "in body should match") &&
-			slices.ContainsFunc(rules, func(rule *field.Error) bool { return rule.Field == err.Field })
-	})
+	return append(errs, found...)
 }
 
 // blocks reports whether a mistake is of a kind that expressions must not meet.

@@ -34,7 +34,7 @@ func TestPlugin(t *testing.T) {
 		want   string
 	}{
 		{"m2m explain jobs.publisher", 0, "courses/nightly-publisher"},
-		{"m2m lint -f ../../internal/cli/testdata/wrong", 2, "28 errors"},
+		{"m2m lint -f ../../internal/cli/testdata/wrong", 2, "29 errors"},
 		{"m2m nonsense", 1, "unknown command"},
 		{"__complete m2m explain jobs.pub", 0, "jobs.publisher"},
 	} {
