@@ -188,14 +188,14 @@ type Issuer struct {
 	otherAlgorithms []v1alpha1.SigningAlgorithm
 }
 
-// Issuer finds a TokenIssuer by its name.
-func (x *Index) Issuer(name string) (Issuer, bool) {
+// Issuer finds a TokenIssuer by its name. It is to be read only, and an empty one if there is none.
+func (x *Index) Issuer(name string) (*Issuer, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	if i := x.issuers[name]; i != nil {
-		return Issuer(*i), true
+		return (*Issuer)(i), true
 	}
-	return Issuer{}, false
+	return &Issuer{}, false
 }
 
 // HasApiResource reports whether there is an ApiResource of the name that is not gone.

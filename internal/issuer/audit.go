@@ -41,7 +41,7 @@ type record struct {
 	id     string
 	random [16]byte
 	// issuer as it was when all of the request had come, or as much of it as has, and whether there was one.
-	issuer      access.Issuer
+	issuer      *access.Issuer
 	issuerKnown bool
 	// source that the request comes from, for throttling, limits, the audit log, and the expressions of API owners.
 	source netip.Addr

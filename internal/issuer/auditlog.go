@@ -48,9 +48,9 @@ func (l *auditLog) write(now time.Time, message string, members func(*jsonobject
 	runtime.Gosched() // whoever is about to log may do so first; where nobody is, this takes no time
 	l.writing.Lock()
 	defer l.writing.Unlock()
+	defer close(batch.written)
 	l.take()
 	_, batch.err = l.out.Write(batch.text)
-	close(batch.written)
 	l.keep(batch.text)
 	return batch.err
 }

@@ -88,7 +88,7 @@ func (s *Server) jwks(r *http.Request) reply {
 }
 
 // algorithms are those that tokens may be signed with: what is listed, and what was and is still in tokens that live.
-func (s *Server) algorithms(issuer access.Issuer) []v1alpha1.SigningAlgorithm {
+func (s *Server) algorithms(issuer *access.Issuer) []v1alpha1.SigningAlgorithm {
 	algorithms := slices.Clone(issuer.Algorithms)
 	if keys, ok := s.state.publicKeys(); ok {
 		for _, key := range keys.Keys() {

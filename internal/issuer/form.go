@@ -170,13 +170,14 @@ func mediaTypeOf(header http.Header) (string, *oauthError) {
 // (RFC 8707 section 2), of which findAudience has its own opinion. Values need not be UTF-8: what is not, is no value that
 // anything here has.
 func parseForm(body string, known []string) (form, *oauthError) {
-	if strings.Count(body, "&") >= maxParameters {
+	separators := strings.Count(body, "&")
+	if separators >= maxParameters {
 		return nil, errParameters
 	}
 	if strings.Contains(body, ";") { // which others take for '&'
 		return nil, errForm
 	}
-	f := make(form, 0, len(known))
+	f := make(form, 0, min(separators+1, len(known)))
 	for pair := range strings.SplitSeq(body, "&") {
 		name, value, _ := strings.Cut(pair, "=")
 		name, err1 := url.QueryUnescape(name)

@@ -89,7 +89,7 @@ func newFuzzed(f *testing.F) fuzzed {
 		Issuer: fuzzedURL, ClientID: fuzzedClient, Audience: auditAudience, Scopes: []string{"read"}, Lifetime: time.Hour,
 	}, fuzzedNow, s.random)
 	must(err)
-	s.token = minted.JWT
+	s.token = string(minted.JWT)
 	s.assertion = assertion.Fixed().Sign(`{"alg":"EdDSA","kid":"k"}`,
 		`{"iss":"jobs.signer","sub":"jobs.signer","aud":"`+fuzzedURL+`","exp":1795370460,"jti":"one"}`)
 	return s

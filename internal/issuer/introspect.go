@@ -77,7 +77,7 @@ func (s *Server) decideAgain(v token.Verified, caller access.Client, now time.Ti
 //
 // A token says in which second it was issued, not when in it. It counts as issued when that second began: where it may
 // be older than the revocation, it is taken to be.
-func (s *Server) outdated(v token.Verified, issuer access.Issuer) string {
+func (s *Server) outdated(v token.Verified, issuer *access.Issuer) string {
 	client, known := s.state.index.Client(v.ClientID)
 	switch {
 	case !known, v.IssuedAt.Before(client.Created): // it was issued to another one of that name

@@ -70,7 +70,7 @@ func (s *State) hasSynced() bool {
 	return synced != nil && (*synced)()
 }
 
-func (s *State) issuer() (access.Issuer, bool) { return s.index.Issuer(s.issuerName) }
+func (s *State) issuer() (*access.Issuer, bool) { return s.index.Issuer(s.issuerName) }
 
 // publicKeys are what to publish, and whether there is anything: an empty set would make verifiers refuse every token.
 func (s *State) publicKeys() (*keyring.KeySet, bool) {

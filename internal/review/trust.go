@@ -164,7 +164,7 @@ func (c comparison) issuers() []Change {
 	return out
 }
 
-func staleness(i access.Issuer) string {
+func staleness(i *access.Issuer) string {
 	if i.MaxStaleness == 0 {
 		return "of any age"
 	}
@@ -184,9 +184,9 @@ func networks(list, other []netip.Prefix) []string {
 
 // claimants are the identifiers that namespaces may claim of one issuer and not of the other. Which namespaces may is the
 // same for all identifiers that begin with the same of the reserved prefixes.
-func claimants(before, after access.Issuer) []string {
+func claimants(before, after *access.Issuer) []string {
 	prefixes, namespaces := []string{""}, []string{""}
-	for _, issuer := range []access.Issuer{before, after} {
+	for _, issuer := range []*access.Issuer{before, after} {
 		p, n := issuer.Reservations()
 		prefixes, namespaces = append(prefixes, p...), append(namespaces, n...)
 	}

@@ -24,34 +24,42 @@ const (
 	// derSequence and derInteger are tags (ITU-T X.690).
 	derSequence = 0x30
 	derInteger  = 0x02
-	// signatureRoom is enough for header and signature, of an RSA key of 2048 bits too.
-	signatureRoom = 512
+	// headerRoom is enough for a header with a kid that is a thumbprint (RFC 7638), and two dots.
+	headerRoom = 128
 )
+
+// signatureRoom is enough for the signature by a key.
+func signatureRoom(key jose.JSONWebKey) int {
+	if private, ok := key.Key.(*rsa.PrivateKey); ok {
+		return base64.RawURLEncoding.EncodedLen(private.Size())
+	}
+	return base64.RawURLEncoding.EncodedLen(ed25519.SignatureSize) // which is that of ES256 too
+}
 
 // sign makes the JWS in compact serialization (RFC 7515 section 7.1). Its header holds alg, kid and typ.
 //
 // It is written here and not by go-jose, whose way of writing costs about a third of an ES256 signature, and more than
 // one of EdDSA. What reads tokens is go-jose, in this package and in its tests.
-func sign(key jose.JSONWebKey, payload []byte) (string, error) {
+func sign(key jose.JSONWebKey, payload []byte) ([]byte, error) {
 	// A public key, a kid that is missing, or a shared secret in a key's place would each make a token that is worth
 	// nothing, or worse.
 	if key.KeyID == "" {
-		return "", errors.New("the key must have a kid")
+		return nil, errors.New("the key must have a kid")
 	}
 	header := jsonobject.Begin(make([]byte, 0, 128))
 	header.String("alg", key.Algorithm)
 	header.String("kid", key.KeyID)
 	header.String("typ", Type)
-	jws := make([]byte, 0, base64.RawURLEncoding.EncodedLen(len(payload))+signatureRoom)
+	jws := make([]byte, 0, base64.RawURLEncoding.EncodedLen(len(payload))+headerRoom+signatureRoom(key))
 	jws = base64.RawURLEncoding.AppendEncode(jws, header.End())
 	jws = append(jws, '.')
 	jws = base64.RawURLEncoding.AppendEncode(jws, payload)
 	signed, err := signature(key, jws)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	jws = append(jws, '.')
-	return string(base64.RawURLEncoding.AppendEncode(jws, signed)), nil
+	return base64.RawURLEncoding.AppendEncode(jws, signed), nil
 }
 
 // signature of an input by the algorithm of a private key (RFC 7518 section 3.1, RFC 8037 section 3.1). The algorithm is

@@ -56,7 +56,7 @@ var Reserved = []string{"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "client
 // Token is a signed access token.
 type Token struct {
 	// JWT in compact serialization.
-	JWT string
+	JWT []byte
 	// ID is the `jti`.
 	ID string
 	// Lifetime is exactly `exp` - `iat`.

@@ -56,7 +56,7 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	parts := strings.Split(minted.JWT, ".")
+	parts := strings.Split(string(minted.JWT), ".")
 	for _, part := range parts[:2] {
 		text, err := base64.RawURLEncoding.DecodeString(part)
 		if err != nil {
@@ -65,7 +65,7 @@ func TestGolden(t *testing.T) {
 		out.Write(text)
 		out.WriteByte('\n')
 	}
-	out.WriteString(minted.JWT + "\n")
+	out.WriteString(string(minted.JWT) + "\n")
 
 	golden := filepath.Join("testdata", "token.golden")
 	if *update {
@@ -95,7 +95,7 @@ func TestMintEveryAlgorithm(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			signed, err := jose.ParseSignedCompact(minted.JWT, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(algorithm)})
+			signed, err := jose.ParseSignedCompact(string(minted.JWT), []jose.SignatureAlgorithm{jose.SignatureAlgorithm(algorithm)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,7 +132,7 @@ func TestES256SignatureIsOfFixedWidth(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		signed, err := jose.ParseSignedCompact(minted.JWT, []jose.SignatureAlgorithm{jose.ES256})
+		signed, err := jose.ParseSignedCompact(string(minted.JWT), []jose.SignatureAlgorithm{jose.ES256})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,7 +157,7 @@ func TestMintAsGoJoseWould(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		signed, err := jose.ParseSignedCompact(minted.JWT, []jose.SignatureAlgorithm{jose.EdDSA})
+		signed, err := jose.ParseSignedCompact(string(minted.JWT), []jose.SignatureAlgorithm{jose.EdDSA})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,8 +169,8 @@ func TestMintAsGoJoseWould(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if text, err := again.CompactSerialize(); err != nil || text != minted.JWT {
-			t.Errorf("%q: %s, by go-jose %s, %v", name, minted.JWT, text, err)
+		if text, err := again.CompactSerialize(); err != nil || text != string(minted.JWT) {
+			t.Errorf("%q: %s, by go-jose %s, %v", name, string(minted.JWT), text, err)
 		}
 		var payload map[string]any
 		if err := json.Unmarshal(signed.UnsafePayloadWithoutVerification(), &payload); err != nil || payload["kind"] != "x" || len(payload) != 10 {
@@ -203,7 +203,7 @@ func TestMintRefuses(t *testing.T) {
 			grant := courses()
 			test.change(&grant)
 			if minted, err := Mint(test.key, grant, now, zeros()); err == nil {
-				t.Errorf("minted %s", minted.JWT)
+				t.Errorf("minted %s", string(minted.JWT))
 			}
 		})
 	}
@@ -219,7 +219,7 @@ func TestLifetimeIsWholeSeconds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(minted.JWT, ".")[1])
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(string(minted.JWT), ".")[1])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func mint(t testing.TB, key jose.JSONWebKey, grant Grant) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return minted.JWT
+	return string(minted.JWT)
 }
 
 // forge signs what it is told to, with the header that it is told to have.
@@ -126,7 +126,7 @@ func sealed(t testing.TB, key jose.JSONWebKey, payload string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return compact
+	return string(compact)
 }
 
 func TestVerifyRefusesOtherClaims(t *testing.T) {

@@ -120,7 +120,7 @@ func (i *issuer) mint(t *testing.T, key jose.JSONWebKey, at time.Time) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return minted.JWT
+	return string(minted.JWT)
 }
 
 // hmacOf is the token of somebody who hopes that a verifier takes the public key for a shared secret.

@@ -253,7 +253,7 @@ func wantStrangers(t *testing.T, issuer *v1alpha1.TokenIssuer, portal workload, 
 		if err != nil {
 			t.Fatal(err)
 		}
-		return made.JWT
+		return string(made.JWT)
 	}
 	list := func(accessToken string) error {
 		return apiWith(t, accessToken).List(context.Background(), &v1alpha1.M2MClientList{}, client.InNamespace("partners"))
