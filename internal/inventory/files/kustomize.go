@@ -37,7 +37,7 @@ func build(folder string) (out []*Document, err error) {
 		}
 	}()
 	absolute := resolved(folder)
-	disk := &local{FileSystem: filesys.MakeFsOnDisk(), top: filepath.Join(absolute, filepath.Base(file))}
+	disk := &local{FileSystem: filesys.MakeFsOnDisk(), top: resolved(filepath.Join(absolute, filepath.Base(file))), linked: map[string]bool{}}
 	resources, err := run(disk, disk.top, absolute)
 	if disk.refused != nil {
 		err = disk.refused

@@ -22,8 +22,22 @@ import (
 // has no switch for that. Where manifests are a stranger's, that is no more wanted than his plugins, which are off.
 type local struct {
 	filesys.FileSystem
-	top     string // the kustomization that is built
-	refused error  // kustomize takes a kustomization that cannot be read for one that is not there
+	top     string          // the kustomization that is built, without links
+	linked  map[string]bool // what is read for a kustomization that is a link
+	refused error           // kustomize takes a kustomization that cannot be read for one that is not there
+}
+
+// CleanedAbs follows links, and remembers where those lead that have the name of a kustomization.
+func (l *local) CleanedAbs(path string) (filesys.ConfirmedDir, string, error) {
+	folder, file, err := l.FileSystem.CleanedAbs(path)
+	if err == nil && isKustomization(path) {
+		l.linked[folder.Join(file)] = true
+	}
+	return folder, file, err
+}
+
+func isKustomization(path string) bool {
+	return slices.Contains(konfig.RecognizedKustomizationFileNames(), filepath.Base(path))
 }
 
 // ReadFile reads a file, if it is one, and a kustomization only if it names nothing from elsewhere. To the one that is
@@ -38,7 +52,7 @@ func (l *local) ReadFile(path string) ([]byte, error) {
 			return nil, l.refuse(path, err)
 		}
 	}
-	if err != nil || !slices.Contains(konfig.RecognizedKustomizationFileNames(), filepath.Base(path)) {
+	if err != nil || (!isKustomization(path) && !l.linked[path] && path != l.top) {
 		return text, err
 	}
 	converted, err := k8syaml.YAMLToJSON(text)
@@ -89,7 +103,7 @@ var (
 
 var (
 	remoteFile = regexp.MustCompile(`(?i)^https?:`)
-	remoteRoot = regexp.MustCompile(`(?i)^(git::)?(ssh://|file://|[a-z][a-z0-9-]*@|github\.com[/:])`)
+	remoteRoot = regexp.MustCompile(`(?i)^(git::|[a-z][a-z0-9+.-]*://|[a-z][a-z0-9-]*@|github\.com[/:])`)
 )
 
 // foreign says what part of a kustomization would be fetched, or would run a plugin. Those that are built in are not run

@@ -2,6 +2,7 @@ package files_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -30,6 +31,13 @@ func TestLargeKustomizations(t *testing.T) {
 		if !reflect.DeepEqual(d.Object, whole[i].Object) || d.Line != whole[i].Line || d.LineOf("spec") != whole[i].LineOf("spec") {
 			t.Errorf("in parts %s:%d %v, as a whole %s:%d %v", d.File, d.Line, d.Object, whole[i].File, whole[i].Line, whole[i].Object)
 		}
+	}
+	texts["named.yaml"] = look + strings.Join(names, ", ") + "]\n"
+	delete(texts, "kustomization.yaml")
+	folder := write(t, texts)
+	link(t, "named.yaml", filepath.Join(folder, "kustomization.yaml"))
+	if linked := read(t, folder); len(linked) != 120 || filepath.Base(linked[7].File) != filepath.Base(inParts[7].File) || linked[7].Line != inParts[7].Line {
+		t.Errorf("by a link %d objects, the eighth in %s:%d", len(linked), linked[7].File, linked[7].Line)
 	}
 	texts["f119.yaml"] = client("c0")
 	texts["kustomization.yaml"] = look + strings.Join(names, ", ") + "]\n"

@@ -134,6 +134,9 @@ func TestKustomizationsStayHere(t *testing.T) {
 		"a clone by SSH":    {"resources: [a.yaml, 'git@127.0.0.1:nobody/nothing']", "resources names"},
 		"a clone of a file": {"components: ['file:///nowhere/at-all']", "components names"},
 		"a forced clone":    {"bases: ['git::ssh://127.0.0.1/nobody/nothing']", "bases names"},
+		"a clone by HTTP":   {"resources: [a.yaml, 'git::" + server.URL + "/nobody/nothing']", "resources names"},
+		"one in capitals":   {"resources: [a.yaml, 'GIT::" + strings.Replace(server.URL, "http", "HTTP", 1) + "/nobody/nothing']", "resources names"},
+		"a linked base's":   {"resources: [a.yaml, linked]", "resources names"},
 		"a patch":           {"resources: [a.yaml]\npatches: [{path: '" + server.URL + "'}]", "path names"},
 		"a file by name":    {"resources: [a.yaml]\nconfigMapGenerator: [{name: m, files: ['x=" + server.URL + "']}]", "files names"},
 		"a schema":          {"resources: [a.yaml]\nopenapi: {path: '" + server.URL + "'}", "path names"},
@@ -153,9 +156,11 @@ func TestKustomizationsStayHere(t *testing.T) {
 			folder := write(t, map[string]string{
 				"kustomization.yaml": c.kustomization, "a.yaml": client("a"), "plugin.yaml": plugin, "run.sh": program, "empty.json": "", "bomb.yaml": client("b") + "...\n---\n" + bomb,
 				"below/kustomization.yaml": "resources: ['" + server.URL + "/b.yaml']",
+				"linked/base.yaml":         "resources: ['" + server.URL + "/b.yaml']",
 				"program.yaml":             "apiVersion: v1\nkind: Generator\nmetadata:\n  name: g\n  annotations: {config.kubernetes.io/function: 'exec: {path: ./run.sh}'}\n",
 			})
 			link(t, "/dev/zero", filepath.Join(folder, "zero.yaml"))
+			link(t, "base.yaml", filepath.Join(folder, "linked/kustomization.yaml"))
 			if err := os.Chmod(filepath.Join(folder, "run.sh"), 0o700); err != nil {
 				t.Fatal(err)
 			}
