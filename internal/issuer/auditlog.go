@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"runtime"
@@ -38,6 +39,8 @@ const (
 	maxKeptLines = 64 << 10
 )
 
+var errNotWritten = errors.New("the audit log is not written")
+
 // write a line, of which members writes what is in it.
 func (l *auditLog) write(now time.Time, message string, members func(*jsonobject.Writer)) error {
 	batch, first := l.add(now, message, members)
@@ -50,6 +53,7 @@ func (l *auditLog) write(now time.Time, message string, members func(*jsonobject
 	defer l.writing.Unlock()
 	defer close(batch.written)
 	l.take()
+	batch.err = errNotWritten // should it panic
 	_, batch.err = l.out.Write(batch.text)
 	l.keep(batch.text)
 	return batch.err
@@ -59,18 +63,20 @@ func (l *auditLog) write(now time.Time, message string, members func(*jsonobject
 func (l *auditLog) add(now time.Time, message string, members func(*jsonobject.Writer)) (batch *auditBatch, first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if first = l.next == nil; first {
-		l.next = &auditBatch{text: slices.Grow(l.spare[:0], usualLine), written: make(chan struct{})}
+	batch = l.next
+	if first = batch == nil; first {
+		batch = &auditBatch{text: slices.Grow(l.spare[:0], usualLine), written: make(chan struct{})}
 		l.spare = nil
 	}
-	line := jsonobject.Begin(l.next.text)
+	line := jsonobject.Begin(batch.text)
 	line.Plain("time", func(text []byte) []byte { return now.UTC().AppendFormat(text, time.RFC3339Nano) })
 	line.String("level", slog.LevelInfo.String())
 	line.String("msg", message)
 	line.String("log", "audit")
 	members(line)
-	l.next.text = append(line.End(), '\n')
-	return l.next, first
+	batch.text = append(line.End(), '\n')
+	l.next = batch // not before there is a line whose writer writes it
+	return batch, first
 }
 
 // take the next batch: what is logged from now on is not in it.

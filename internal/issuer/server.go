@@ -41,7 +41,8 @@ type Options struct {
 	Random io.Reader
 	// Logger for what a developer wants to know. Nothing that a request carries is logged.
 	Logger *slog.Logger
-	// Audit gets a line for each decision. It is written to one line after the other, and waited for.
+	// Audit gets a line for each decision. Lines are written in order, several by one Write where they come
+	// together, and waited for.
 	Audit io.Writer
 }
 
