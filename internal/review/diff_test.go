@@ -346,3 +346,31 @@ func TestStandInsOfSelectors(t *testing.T) {
 		}
 	}
 }
+
+// TestStandInsWhereTheSeenAreNoHelp: a client that is seen says nothing about others if it can have nothing itself, and a
+// selector means other clients for an API of another issuer.
+func TestStandInsWhereTheSeenAreNoHelp(t *testing.T) {
+	const other = "kind: ApiResource\nmetadata: {name: other}\nspec: {issuerRef: {name: second}, identifier: 'https://other.example', scopes: [{name: read}]}"
+	with := func(client string, more ...string) *inventory.Inventory {
+		texts := []string{anAPI + "{" + ofScopes + "}", other, "kind: M2MClient\nmetadata: {name: c, labels: {kind: pump}}\nspec: {" + client + "}",
+			"kind: ScopeGrant\nmetadata: {name: first}\nspec: {apiResourceRef: {name: api}, subjects: [{namespace: a, selector: {matchLabels: {kind: valve}}}], scopes: ['book:read']}"}
+		out := objects(t, append(texts, more...)...)
+		out.AssumeIssuers()
+		return out
+	}
+	gain := func(api, labels, scope string) string {
+		return "kind: ScopeGrant\nmetadata: {name: more}\nspec: {apiResourceRef: {name: " + api + "}, subjects: [{namespace: a, selector: {matchLabels: {kind: " + labels + "}}}], scopes: ['" + scope + "']}"
+	}
+	for name, c := range map[string]struct{ client, gain, want string }{
+		"suspended":         {"suspend: true", gain("api", "pump", "book:read"), "a.(kind=pump)"},
+		"of another issuer": {"", gain("other", "pump", "read"), "a.(kind=pump of second)"},
+		"the same selector": {"", gain("other", "valve", "read"), "a.(kind=valve of second)"},
+	} {
+		before, after := with(c.client), with(c.client, c.gain)
+		review.AddStandIns(before, after, true)
+		d := review.Compare(review.NewWorld(before, "m2m-system", now), review.NewWorld(after, "m2m-system", now))
+		if len(d.Changes) != 1 || d.Changes[0].Client != c.want || !d.Widens {
+			t.Errorf("%s: %+v, want that %s gains", name, d.Changes, c.want)
+		}
+	}
+}

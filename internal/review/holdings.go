@@ -161,7 +161,10 @@ func (c comparison) why(lost Change, lack Lack) string {
 		}
 		return "ScopeGrant " + o.Grant.String() + " is " + o.Message
 	}
-	if lack.Reason != "" && lack.Reason != access.ReasonNotGranted {
+	switch lack.Reason {
+	case "", access.ReasonNotGranted, access.ReasonConditionNotMet, access.ReasonExpressionFailed:
+		// What is said of these names the client, and others like it lose the scope too.
+	default:
 		return lack.Message
 	}
 	for _, way := range lost.Before {

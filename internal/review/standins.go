@@ -17,15 +17,15 @@ import (
 
 // AddStandIns adds clients to both sides of a comparison, for those that grants are for and that cannot be seen: their
 // manifests are another team's, or their namespaces may not be looked into. A grant to them would be no change otherwise.
-// Where a name is given it is that client, where a selector is that matches none, one with its labels, and for an API that gives its scopes
-// to any client, one that is nobody's. The result says so.
+// Where a name is given it is that client, where a selector is that matches none which could have something of that issuer,
+// one with its labels, and for an API that gives its scopes to any client, one that is nobody's. The result says so.
 func AddStandIns(before, after *inventory.Inventory, offline bool) []string {
 	s := standIns{
 		before: before, after: after, offline: offline,
 		seen: map[string][]*v1alpha1.M2MClient{}, added: map[types.NamespacedName]bool{},
 	}
-	for _, side := range []*inventory.Inventory{before, after} {
-		for _, client := range side.Clients() {
+	for _, client := range after.Clients() {
+		if !client.Spec.Suspend {
 			s.seen[client.Namespace] = append(s.seen[client.Namespace], client)
 		}
 	}
@@ -64,7 +64,7 @@ func AddStandIns(before, after *inventory.Inventory, offline bool) []string {
 type standIns struct {
 	before, after *inventory.Inventory
 	offline       bool
-	seen          map[string][]*v1alpha1.M2MClient // by namespace, of both sides
+	seen          map[string][]*v1alpha1.M2MClient // by namespace: those that could have something afterwards
 	added         map[types.NamespacedName]bool
 }
 
@@ -86,10 +86,15 @@ func (s standIns) subject(subject v1alpha1.GrantSubject, issuer string) {
 	if err != nil {
 		return // it selects nobody
 	}
-	if slices.ContainsFunc(s.seen[namespace], func(c *v1alpha1.M2MClient) bool { return selector.Matches(labels.Set(c.Labels)) }) {
+	if slices.ContainsFunc(s.seen[namespace], func(c *v1alpha1.M2MClient) bool {
+		return issuerOf(c.Spec.IssuerRef) == issuer && selector.Matches(labels.Set(c.Labels))
+	}) {
 		return // whom it is for is among the manifests
 	}
 	_, what, _ := strings.Cut(Describe(subject), ", ")
+	if issuer != inventory.DefaultIssuer {
+		what += " of " + issuer
+	}
 	s.add(namespace, "("+what+")", labelsFor(subject.Selector), issuer)
 }
 
