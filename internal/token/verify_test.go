@@ -79,6 +79,64 @@ func TestVerifyEveryAlgorithm(t *testing.T) {
 	}
 }
 
+// goJose says whether go-jose verifies a token by a key, with the algorithm of the key.
+func goJose(compact string, key jose.JSONWebKey) bool {
+	signed, err := jose.ParseSignedCompact(compact, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(key.Algorithm)})
+	if err != nil {
+		return false
+	}
+	_, err = signed.Verify(key.Public())
+	return err == nil
+}
+
+// TestSignedBy wants the verdict of go-jose on signatures of which a bit is another, that are shorter or longer, or by
+// another key or algorithm.
+func TestSignedBy(t *testing.T) {
+	algorithms := []v1alpha1.SigningAlgorithm{v1alpha1.ES256, v1alpha1.RS256, v1alpha1.PS256, v1alpha1.EdDSA}
+	var keys []jose.JSONWebKey
+	for _, algorithm := range slices.Concat(algorithms, algorithms) {
+		key, err := keyring.Generate(algorithm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, key)
+	}
+	for _, key := range keys[:len(algorithms)] {
+		compact := mint(t, key, courses())
+		end := strings.LastIndexByte(compact, '.')
+		input, encoded := compact[:end], compact[end+1:]
+		signature, err := base64.RawURLEncoding.DecodeString(encoded)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check := func(name string, by jose.JSONWebKey, signature []byte, want bool) {
+			t.Helper()
+			theirs := goJose(input+"."+base64.RawURLEncoding.EncodeToString(signature), by)
+			if ours := signedBy(by.Public(), []byte(input), signature); ours != want || theirs != want {
+				t.Errorf("%s, %s: %v, go-jose %v, want %v", key.Algorithm, name, ours, theirs, want)
+			}
+		}
+		for _, by := range keys {
+			check("by "+by.Algorithm, by, signature, by.KeyID == key.KeyID)
+		}
+		for i := range signature {
+			other := bytes.Clone(signature)
+			other[i] ^= 1 << (i % 8)
+			check("another bit", key, other, false)
+		}
+		check("shorter", key, signature[:len(signature)-1], false)
+		check("longer", key, append(bytes.Clone(signature), 0), false)
+		check("zeros", key, make([]byte, len(signature)), false)
+		check("none", key, nil, false)
+		for _, algorithm := range algorithms {
+			if other := key; string(algorithm) != key.Algorithm {
+				other.Algorithm = string(algorithm)
+				check("as "+other.Algorithm, other, signature, false)
+			}
+		}
+	}
+}
+
 func TestVerifyRefusesOtherHeaders(t *testing.T) {
 	key := fixedKey(t)
 	stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -254,6 +312,9 @@ func FuzzVerify(f *testing.F) {
 		v, reason := Verify(compact, tokensURL, published(key), now)
 		if (reason == "") != slices.Contains(accepted, compact) {
 			t.Errorf("%q: reason %q, %+v", compact, reason, v)
+		}
+		if reason == "" && !goJose(compact, key) {
+			t.Errorf("%q: go-jose does not verify it", compact)
 		}
 	})
 }
