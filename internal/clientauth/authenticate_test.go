@@ -150,13 +150,40 @@ func TestThrottle(t *testing.T) {
 	}
 }
 
+// TestThrottleForgetsTheQuietest: however many fail, few are remembered, and who fails most often among them.
 func TestThrottleForgetsTheQuietest(t *testing.T) {
 	throttle := newThrottle(4)
-	for i := range 100 {
-		throttle.allow(strings.Repeat("x", i), source, now)
+	for range failureBurst {
+		throttle.allow("busy", source, now)
 	}
-	if n := throttle.limiters.Len(); n != 4 {
-		t.Errorf("the throttle remembers %d", n)
+	for i := range 100 {
+		if throttle.allow("busy", source, now) {
+			t.Fatalf("after %d others the busiest is forgotten", i)
+		}
+		throttle.allow(strings.Repeat("x", i), source, now)
+		if n := len(throttle.recent) + len(throttle.older); n > 4 {
+			t.Fatalf("the throttle remembers %d", n)
+		}
+	}
+	for i := range 4 {
+		throttle.allow(strings.Repeat("y", i), source, now)
+	}
+	if !throttle.allow("busy", source, now) {
+		t.Error("who was quiet while four others failed is remembered")
+	}
+}
+
+// TestThrottleRate: for an hour of failures, ten a second, half of them are within bounds, besides the first ones.
+func TestThrottleRate(t *testing.T) {
+	throttle := newThrottle(maxGuessers)
+	within := 0
+	for i := range 36000 {
+		if throttle.allow("client", source, now.Add(time.Duration(i)*failureInterval/2)) {
+			within++
+		}
+	}
+	if want := 18000 + failureBurst - 1; within != want {
+		t.Errorf("%d failures are within bounds, want %d", within, want)
 	}
 }
 
