@@ -49,7 +49,7 @@ func (x *Index) affected(ref Ref, found refs) {
 			for _, w := range c.wishes {
 				found.add(Ref{KindApiResource, w.api.Namespace, w.api.Name})
 			}
-			for _, rival := range x.accounts[c.account] {
+			for _, rival := range x.accounts[c.account()] {
 				found.add(rival.ref())
 			}
 			for g := range x.byNamespace.of(c.key.Namespace) {

@@ -257,7 +257,7 @@ func (q *inquiry) inputFor(scopes []string) (*policy.Input, *policy.Budget) {
 		q.input = &policy.Input{
 			Client: policy.Client{
 				ID: q.client.id(), Namespace: q.client.key.Namespace, Name: q.client.key.Name, Labels: q.client.labels.asMap(),
-				Authentication: string(q.request.Authentication), ServiceAccount: q.client.account.account.Name,
+				Authentication: string(q.request.Authentication), ServiceAccount: q.client.serviceAccount,
 			},
 			Request: policy.Request{Scopes: q.request.Scopes, Time: q.now},
 			API:     policy.API{Namespace: q.api.key.Namespace, Name: q.api.key.Name, Identifier: q.api.audience.identifier},

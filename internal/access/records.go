@@ -91,7 +91,7 @@ type client struct {
 	keys            []clientkey.Key
 	invalidKeys     error
 	wishes          []wish
-	account         serviceAccount // zero: none
+	serviceAccount  string // that proves it, in its own namespace; "": none does
 }
 
 func newClient(o *v1alpha1.M2MClient) *client {
@@ -112,8 +112,8 @@ func newClient(o *v1alpha1.M2MClient) *client {
 			c.methods = append(c.methods, method)
 		}
 	}
-	if o.Authenticates(v1alpha1.AuthenticateByServiceAccount) && o.Spec.ServiceAccountName != "" {
-		c.account = serviceAccount{c.issuer, types.NamespacedName{Namespace: o.Namespace, Name: o.Spec.ServiceAccountName}}
+	if o.Authenticates(v1alpha1.AuthenticateByServiceAccount) {
+		c.serviceAccount = o.Spec.ServiceAccountName
 	}
 	if o.Authenticates(v1alpha1.AuthenticateByKey) && o.Spec.JWKS != nil {
 		c.keys, c.invalidKeys = clientkey.Parse(*o.Spec.JWKS)
@@ -133,8 +133,8 @@ func (c *client) link(x *Index) {
 	for _, w := range c.wishes {
 		x.byWish.add(w.api, c)
 	}
-	if c.account != (serviceAccount{}) {
-		x.accounts.add(c.account, c)
+	if c.serviceAccount != "" {
+		x.accounts.add(c.account(), c)
 	}
 }
 
@@ -143,9 +143,14 @@ func (c *client) unlink(x *Index) {
 	for _, w := range c.wishes {
 		x.byWish.remove(w.api, c)
 	}
-	if c.account != (serviceAccount{}) {
-		x.accounts.remove(c.account, c)
+	if c.serviceAccount != "" {
+		x.accounts.remove(c.account(), c)
 	}
+}
+
+// account is what must be unique of a client that a ServiceAccount proves.
+func (c *client) account() serviceAccount {
+	return serviceAccount{c.issuer, types.NamespacedName{Namespace: c.key.Namespace, Name: c.serviceAccount}}
 }
 
 func (c *client) birth() birth { return birth{c.created, c.key} }

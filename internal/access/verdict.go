@@ -295,12 +295,12 @@ func (x *Index) clientAcceptance(c *client) Finding {
 	if c.invalidKeys != nil {
 		return notOK(v1alpha1.ReasonJWKSInvalid, "No assertion is accepted before every key is fit: %v", c.invalidKeys)
 	}
-	if c.account == (serviceAccount{}) {
+	if c.serviceAccount == "" {
 		return okAccepted
 	}
-	if holder := x.accounts.holder(c.account, x); holder != c {
+	if holder := x.accounts.holder(c.account(), x); holder != c {
 		return notOK(v1alpha1.ReasonConflicted, "ServiceAccount %q belongs to the older M2MClient %q of TokenIssuer %q: name "+
-			"another one in spec.serviceAccountName, or have the older one deleted", c.account.account.Name, holder.key.Name, c.issuer)
+			"another one in spec.serviceAccountName, or have the older one deleted", c.serviceAccount, holder.key.Name, c.issuer)
 	}
 	return okAccepted
 }

@@ -126,7 +126,7 @@ func (c Credentials) RevealedBy(text string) bool {
 
 // Read finds the credentials that a request presents in its header or its body. They are not checked yet.
 func Read(header http.Header, body Parameters) (Credentials, *Failure) {
-	authorization := header.Values("Authorization")
+	authorization := header["Authorization"]
 	if len(authorization) > 1 {
 		return Credentials{}, errSeveralHeaders
 	}

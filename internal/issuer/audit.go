@@ -37,9 +37,9 @@ const (
 
 // record is what becomes known of a request on its way, for the audit log and the metrics.
 type record struct {
-	// id of the request: random, and never taken from the request. It is read into random first.
-	id     string
-	random [16]byte
+	// random is what the request's id is made of, which is never taken from the request.
+	random    [16]byte
+	hasRandom bool
 	// issuer as it was when all of the request had come, or as much of it as has, and whether there was one.
 	issuer      *access.Issuer
 	issuerKnown bool
@@ -70,16 +70,25 @@ type record struct {
 func (s *Server) newRecord(r *http.Request) *record {
 	rec := &record{body: trackedBody{ReadCloser: r.Body}}
 	rec.issuer, rec.issuerKnown = s.state.issuer()
-	rec.source = sourceOf(r.RemoteAddr, r.Header.Values("X-Forwarded-For"), rec.issuer.TrustedProxies)
+	rec.source = sourceOf(r.RemoteAddr, r.Header["X-Forwarded-For"], rec.issuer.TrustedProxies)
 	// Where there is no randomness there will be no token either, and its line may do without an id.
-	if _, err := io.ReadFull(s.random, rec.random[:]); err == nil {
-		rec.id = hex.EncodeToString(rec.random[:])
-	}
+	_, err := io.ReadFull(s.random, rec.random[:])
+	rec.hasRandom = err == nil
 	return rec
 }
 
+// id of the request.
+func (rec *record) id() string { return string(rec.appendID(nil)) }
+
+func (rec *record) appendID(text []byte) []byte {
+	if !rec.hasRandom {
+		return text
+	}
+	return hex.AppendEncode(text, rec.random[:])
+}
+
 // outcome is what became of a request: a fixed word.
-func (rec *record) outcome(e endpoint, a reply) string {
+func (rec *record) outcome(e endpoint, a *reply) string {
 	switch {
 	case a.status == http.StatusTooManyRequests:
 		return outcomeThrottled
@@ -94,7 +103,7 @@ func (rec *record) outcome(e endpoint, a reply) string {
 }
 
 // why is the reason for the outcome: a fixed word.
-func (rec *record) why(a reply) string {
+func (rec *record) why(a *reply) string {
 	return cmp.Or(rec.reason, a.reason, rec.decision.Reason)
 }
 
@@ -105,7 +114,7 @@ var auditMessages = map[endpoint]string{
 }
 
 // audit writes the line of a decision. When that fails the request does not: who needs every line watches the metric.
-func (s *Server) audit(e endpoint, a reply, rec *record, took time.Duration) {
+func (s *Server) audit(e endpoint, a *reply, rec *record, took time.Duration) {
 	message, ok := auditMessages[e]
 	if !ok {
 		return
@@ -120,8 +129,8 @@ func (s *Server) audit(e endpoint, a reply, rec *record, took time.Duration) {
 }
 
 // describe writes what is known of a request. What is not known is left out.
-func (rec *record) describe(line *jsonobject.Writer, e endpoint, a reply) {
-	line.String("requestID", rec.id)
+func (rec *record) describe(line *jsonobject.Writer, e endpoint, a *reply) {
+	line.Plain("requestID", rec.appendID)
 	if rec.source.IsValid() {
 		line.Plain("source", rec.source.AppendTo)
 	}

@@ -50,10 +50,10 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 	for i := range maxRejected {
 		rec.decision.Rejected = append(rec.decision.Rejected, access.RejectedScope{Name: "x", Reason: strconv.Itoa(i)})
 	}
-	s.audit(endpointToken, reply{}, rec, time.Second)
+	s.audit(endpointToken, &reply{}, rec, time.Second)
 	denied := *rec
 	denied.decision.Outcome = access.OutcomeAccessDenied
-	s.audit(endpointToken, reply{errorCode: codeAccessDenied}, &denied, time.Second)
+	s.audit(endpointToken, &reply{errorCode: codeAccessDenied}, &denied, time.Second)
 	lines := audit.take(t)
 	line := lines[0]
 	maps.Copy(line, lines[1])

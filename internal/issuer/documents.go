@@ -108,7 +108,7 @@ func document(a reply, digest [sha256.Size]byte, r *http.Request) reply {
 	a.etag = `"` + base64.RawURLEncoding.EncodeToString(digest[:16]) + `"`
 	a.cacheControl = documentCaching
 	a.anyOrigin = true
-	if matches(r.Header.Values("If-None-Match"), a.etag) {
+	if matches(r.Header["If-None-Match"], a.etag) {
 		a.status, a.contentType, a.body = http.StatusNotModified, "", nil
 	}
 	return a

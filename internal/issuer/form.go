@@ -144,12 +144,12 @@ func checkQuery(query string, known []string) *oauthError {
 // mediaTypeOf finds out whether the body is a form or JSON. Parameters of the media type are ignored, but for a charset
 // that RFC 6749 appendix B does not allow. Nothing is unpacked: small bodies could become large ones.
 func mediaTypeOf(header http.Header) (string, *oauthError) {
-	for _, coding := range header.Values("Content-Encoding") {
+	for _, coding := range header["Content-Encoding"] {
 		if coding != "" && !strings.EqualFold(coding, "identity") {
 			return "", errContentType
 		}
 	}
-	values := header.Values("Content-Type")
+	values := header["Content-Type"]
 	if len(values) != 1 {
 		return "", errContentType
 	}

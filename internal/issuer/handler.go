@@ -55,16 +55,16 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, e endpoint, rec *
 	a := answer(w, r, e, rec)
 	// While it drains the next request shall go to another replica.
 	a.closing = s.draining.Load() || (r.ProtoMajor == 1 && (a.closing || !rec.body.delimited(r)))
-	s.audit(e, a, rec, time.Since(started))
+	s.audit(e, &a, rec, time.Since(started))
 	a.write(w)
-	s.metrics.observe(e, a, rec, time.Since(started))
+	s.metrics.observe(e, &a, rec, time.Since(started))
 }
 
 // answer finds the answer to a request, also when that panics.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, e endpoint, rec *record) (a reply) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("panic", "requestID", rec.id, "endpoint", e, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			s.log.Error("panic", "requestID", rec.id(), "endpoint", e, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			a, rec.reason = errInternal.reply(""), reasonInternal
 		}
 	}()

@@ -55,7 +55,7 @@ var (
 var fieldKeyRing = http.CanonicalHeaderKey(keyring.Header)
 
 // write is the only place that answers. It names fields in their canonical form, as Header.Set would make them.
-func (a reply) write(w http.ResponseWriter) {
+func (a *reply) write(w http.ResponseWriter) {
 	h := w.Header()
 	set := func(name, value string) {
 		if value != "" {

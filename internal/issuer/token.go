@@ -161,7 +161,7 @@ func (s *Server) decide(client access.Client, audience, scope string, now time.T
 	case decision.Outcome == access.OutcomeAccessDenied:
 		return decision, accessDenied(decision)
 	case decision.Outcome != access.OutcomeGranted:
-		s.log.Error("unknown outcome", "requestID", rec.id, "outcome", decision.Outcome)
+		s.log.Error("unknown outcome", "requestID", rec.id(), "outcome", decision.Outcome)
 		return decision, errInternal
 	}
 	return decision, nil
@@ -196,7 +196,7 @@ func (s *Server) mint(client access.Client, decision access.Decision, now time.T
 		key, found = s.state.signingKey(decision.OtherAlgorithms...)
 	}
 	if !rec.issuerKnown || !found {
-		s.log.Error("no signing key", "requestID", rec.id, "algorithm", decision.Algorithm)
+		s.log.Error("no signing key", "requestID", rec.id(), "algorithm", decision.Algorithm)
 		return reply{}, errNotIssuing
 	}
 	granted := make([]string, 0, len(decision.Granted))
@@ -210,7 +210,7 @@ func (s *Server) mint(client access.Client, decision access.Decision, now time.T
 	if errors.Is(err, token.ErrTooLarge) {
 		return reply{}, errTokenTooLarge
 	} else if err != nil {
-		s.log.Error("no token made", "requestID", rec.id, "error", err)
+		s.log.Error("no token made", "requestID", rec.id(), "error", err)
 		return reply{}, errInternal
 	}
 	rec.tokenID, rec.keyID, rec.lifetime = minted.ID, key.KeyID, minted.Lifetime
