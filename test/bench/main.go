@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 
 	"github.com/m2m-operator/m2m-operator/test/bench/plane"
 	"github.com/m2m-operator/m2m-operator/test/bench/report"
@@ -35,14 +36,14 @@ func run() error {
 	if len(os.Args) == 4 && os.Args[1] == plane.RoleProfiled {
 		return plane.Profiled(ctx, os.Args[2], os.Args[3])
 	}
-	if len(os.Args) == 2 && (os.Args[1] == tokens.RoleIssuer || os.Args[1] == tokens.RoleBare) {
+	if len(os.Args) == 2 && slices.Contains([]string{tokens.RoleIssuer, tokens.RoleBare, tokens.RoleLog}, os.Args[1]) {
 		return tokens.Serve(os.Args[1])
 	}
 	var out, part string
 	o, p := tokens.Options{Progress: os.Stderr}, plane.Options{Progress: os.Stderr}
 	flag.StringVar(&part, "part", partAll, "what to measure: tokens, plane (the control plane) or all")
 	flag.StringVar(&out, "out", "bin", "directory for the table as JSON, and for profiles")
-	flag.IntVar(&o.Rounds, "rounds", 11, "how often everything is measured, in turn")
+	flag.IntVar(&o.Rounds, "rounds", 7, "how often everything is measured, in turn")
 	flag.Float64Var(&o.Scale, "scale", 1, "how many requests each probe sends in a round, as a factor of the ordinary number")
 	flag.StringVar(&o.Only, "only", "", "the one section to measure")
 	flag.IntVar(&p.Clients, "clients", 50_000, "plane: how many M2MClients an issuer is to know")

@@ -40,38 +40,62 @@ type cost struct {
 	micros, allocations float64
 }
 
-// measure sends a round of requests.
-func (p probe) measure(round int, scale float64) (cost, error) {
-	n := max(int(float64(p.n)*scale), connections)
-	all := p.of(round, n)
-	over, err := open(p.server, p.secure, connections)
-	if err != nil {
-		return cost{}, err
-	}
-	defer over.close()
-	warm := n / 10
-	if err := over.send(all[:warm], p.status); err != nil {
-		return cost{}, fmt.Errorf("%s: %w", p.name, err)
-	}
-	before, err := p.server.order(commandUsage)
-	if err != nil {
-		return cost{}, err
-	}
-	if err := over.send(all[warm:], p.status); err != nil {
-		return cost{}, fmt.Errorf("%s: %w", p.name, err)
-	}
-	after, err := p.server.order(commandUsage)
-	sent := float64(n - warm)
-	return cost{
-		micros:      float64((after.CPU - before.CPU).Nanoseconds()) / 1000 / sent,
-		allocations: float64(after.Allocations-before.Allocations) / sent,
-	}, err
+// sitting is a round of a probe: its requests, and the connections that they go over.
+type sitting struct {
+	probe
+	all  [][]byte
+	over pool
+	sum  usage
 }
 
-func (p pool) close() {
-	for _, c := range p {
-		_ = c.conn.Close()
+// turns that a round is cut into: what is compared takes turns, so that whatever else the machine is doing for a while
+// is part of both.
+const turns = 20
+
+// sit opens connections, and sends some requests that do not count.
+func (p probe) sit(round int, scale float64) (*sitting, error) {
+	n := max(int(float64(p.n)*scale), connections*turns)
+	warm := n / 10
+	all := p.of(round, warm+n)
+	over, err := open(p.server, p.secure, connections)
+	if err != nil {
+		return nil, err
 	}
+	s := &sitting{probe: p, all: all[warm:], over: over}
+	if err := over.send(all[:warm], p.status); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", p.name, err), over.close())
+	}
+	return s, nil
+}
+
+// turn sends the requests of a turn.
+func (s *sitting) turn(i int) error {
+	part := s.all[len(s.all)*i/turns : len(s.all)*(i+1)/turns]
+	before, err := s.server.order(commandUsage)
+	if err != nil {
+		return err
+	}
+	if err := s.over.send(part, s.status); err != nil {
+		return fmt.Errorf("%s: %w", s.name, err)
+	}
+	after, err := s.server.order(commandUsage)
+	s.sum.CPU += after.CPU - before.CPU
+	s.sum.Allocations += after.Allocations - before.Allocations
+	return err
+}
+
+// cost of a request.
+func (s *sitting) cost() cost {
+	sent := float64(len(s.all))
+	return cost{micros: float64(s.sum.CPU.Nanoseconds()) / 1000 / sent, allocations: float64(s.sum.Allocations) / sent}
+}
+
+func (p pool) close() error {
+	var err error
+	for _, c := range p {
+		err = errors.Join(err, c.conn.Close())
+	}
+	return err
 }
 
 // raw is work that is measured in this process.
@@ -81,8 +105,9 @@ type raw struct {
 	work func() error
 }
 
-func (r raw) measure(scale float64) (micros float64, err error) {
-	n := max(int(float64(r.n)*scale), 1)
+// measure does a part of the work of a round.
+func (r raw) measure(part float64) (micros float64, err error) {
+	n := max(int(float64(r.n)*part), 1)
 	before, err := cpuTime()
 	if err != nil {
 		return 0, err
@@ -115,33 +140,57 @@ type group struct {
 	measured [][]cost // by probe
 }
 
-// round measures the limit and then each probe.
-func (g *group) round(round int, scale float64) error {
-	var limit cost
+// round measures the limit and each probe, in turn.
+func (g *group) round(round int, scale float64) (err error) {
+	probes := g.probes
 	if g.bare != nil {
-		c, err := g.bare.measure(round, scale)
-		if err != nil {
-			return fmt.Errorf("%s: %w", g.limit, err)
-		}
-		limit = c
+		probes = append([]probe{*g.bare}, probes...)
 	}
-	if g.raw != nil {
-		micros, err := g.raw.measure(scale)
-		if err != nil {
-			return fmt.Errorf("%s: %w", g.raw.name, err)
+	var sittings []*sitting
+	defer func() {
+		for _, s := range sittings {
+			err = errors.Join(err, s.over.close())
 		}
-		limit.micros += micros
-	}
-	g.limits = append(g.limits, limit)
-	g.measured = append(g.measured, make([][]cost, len(g.probes)-len(g.measured))...)
-	for i, p := range g.probes {
-		c, err := p.measure(round, scale)
+	}()
+	for _, p := range probes {
+		s, err := p.sit(round, scale)
 		if err != nil {
 			return err
 		}
-		g.measured[i] = append(g.measured[i], c)
+		sittings = append(sittings, s)
 	}
+	var limit cost
+	for i := range turns {
+		if g.raw != nil {
+			micros, err := g.raw.measure(scale / turns)
+			if err != nil {
+				return fmt.Errorf("%s: %w", g.raw.name, err)
+			}
+			limit.micros += micros / turns
+		}
+		for _, s := range sittings {
+			if err := s.turn(i); err != nil {
+				return err
+			}
+		}
+	}
+	g.take(limit, sittings)
 	return nil
+}
+
+// take the costs of a round, in which the limit is of raw work so far.
+func (g *group) take(limit cost, sittings []*sitting) {
+	if g.bare != nil {
+		bare := sittings[0].cost()
+		limit.micros += bare.micros
+		limit.allocations = bare.allocations
+		sittings = sittings[1:]
+	}
+	g.limits = append(g.limits, limit)
+	g.measured = append(g.measured, make([][]cost, len(g.probes)-len(g.measured))...)
+	for i, s := range sittings {
+		g.measured[i] = append(g.measured[i], s.cost())
+	}
 }
 
 // rows of the table.
@@ -161,7 +210,12 @@ func (g *group) rows() []report.Row {
 
 // Measure measures everything.
 func Measure(ctx context.Context, o Options) (rows []report.Row, err error) {
-	s, err := newSetup(ctx)
+	divided, err := divide()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, divided.reunite()) }()
+	s, err := newSetup(ctx, divided)
 	defer func() { err = errors.Join(err, s.stop()) }()
 	if err != nil {
 		return nil, err

@@ -17,24 +17,24 @@ import (
 type process struct {
 	addresses
 	command  *exec.Cmd
+	log      *exec.Cmd // takes every line that it logs, as a container runtime does
 	commands io.WriteCloser
 	answers  *json.Decoder
 	trust    *tls.Config
 }
 
 // start runs this program again, as a server of a world.
-func start(ctx context.Context, role string, w world) (*process, error) {
+func start(ctx context.Context, on *processors, role string, w world) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	p := &process{command: exec.CommandContext(ctx, self, role)} //nolint:gosec // it is this program
+	p := &process{command: exec.CommandContext(ctx, self, role), log: exec.CommandContext(ctx, self, RoleLog)} //nolint:gosec // it is this program
 	p.command.Stderr = os.Stderr
 	if p.commands, err = p.command.StdinPipe(); err != nil {
 		return nil, err
 	}
-	audit, err := p.command.StdoutPipe()
-	if err != nil {
+	if p.log.Stdin, err = p.command.StdoutPipe(); err != nil {
 		return nil, err
 	}
 	answers, answering, err := os.Pipe()
@@ -46,11 +46,13 @@ func start(ctx context.Context, role string, w world) (*process, error) {
 	authorities := x509.NewCertPool()
 	authorities.AppendCertsFromPEM(w.Certificate)
 	p.trust = &tls.Config{RootCAs: authorities, ServerName: serverName, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
-	if err := p.command.Start(); err != nil {
+	if err := on.serve(p.command.Start); err != nil {
 		return nil, err
 	}
 	_ = answering.Close()
-	go func() { _, _ = io.Copy(io.Discard, audit) }() // as a container runtime does, who takes every line
+	if err := p.log.Start(); err != nil {
+		return nil, err
+	}
 	if err := json.NewEncoder(p.commands).Encode(w); err != nil {
 		return nil, fmt.Errorf("%s: %w", role, err)
 	}
@@ -70,5 +72,7 @@ func (p *process) order(command string) (usage, error) {
 	return u, err
 }
 
-// stop ends the process.
-func (p *process) stop() error { return errors.Join(p.commands.Close(), p.command.Wait()) }
+// stop ends the process, and what reads its log, which then comes to its end.
+func (p *process) stop() error {
+	return errors.Join(p.commands.Close(), p.log.Wait(), p.command.Wait())
+}

@@ -19,13 +19,16 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/m2m-operator/m2m-operator/internal/garbage"
 	"github.com/m2m-operator/m2m-operator/internal/issuer"
 )
 
-// The roles of server processes.
+// The roles of processes.
 const (
 	RoleIssuer = "issuer"
 	RoleBare   = "bare"
+	// RoleLog reads what an issuer logs, and forgets it.
+	RoleLog = "log"
 )
 
 // answersFD is the file descriptor that a server process answers commands at. Its standard output is the audit log's, as
@@ -43,9 +46,13 @@ type usage struct {
 	Allocations uint64
 }
 
-// Serve is the life of a server process: it reads its world from standard input, serves it, and obeys commands from there
-// until its end.
+// Serve is the life of a process of such a role. A server reads its world from standard input, serves it, and obeys commands
+// from there until its end.
 func Serve(role string) error {
+	if role == RoleLog {
+		_, err := io.Copy(io.Discard, os.Stdin)
+		return err
+	}
 	commands := bufio.NewReader(os.Stdin)
 	answers := json.NewEncoder(os.NewFile(answersFD, "answers"))
 	line, err := commands.ReadBytes('\n')
@@ -81,6 +88,7 @@ func Serve(role string) error {
 
 // serveIssuer serves what m2m-issuer serves, and the public port's without TLS too.
 func serveIssuer(w world, plain, secure net.Listener, failed chan<- error) error {
+	garbage.LeaveRoom()
 	state, err := w.fill()
 	if err != nil {
 		return err

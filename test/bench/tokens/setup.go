@@ -34,11 +34,11 @@ const (
 	sectionLatency       = "latency at half of saturation"
 )
 
-// How many requests a probe sends in a round: RSA takes its time, and with many clients the garbage collector comes so
-// rarely that a round must be long enough for it.
+// How many requests a probe sends in a round: it must be so many that the garbage collector has come once or twice, which
+// with many clients it does rarely. RSA takes its time.
 const (
-	ordinaryNumber = 1500
-	rsaNumber      = 300
+	ordinaryNumber = 9000
+	rsaNumber      = 1500
 	sizesNumber    = 15000
 	usualClients   = 1000
 )
@@ -54,19 +54,19 @@ type setup struct {
 	issuers map[int]*process // by the number of clients
 }
 
-func newSetup(ctx context.Context) (*setup, error) {
+func newSetup(ctx context.Context, on *processors) (*setup, error) {
 	s := &setup{issuers: map[int]*process{}}
 	var err error
 	if s.world, s.secrets, err = newWorld(time.Now()); err != nil {
 		return s, err
 	}
-	if s.bare, err = start(ctx, RoleBare, s.world); err != nil {
+	if s.bare, err = start(ctx, on, RoleBare, s.world); err != nil {
 		return s, err
 	}
 	for _, clients := range sizes {
 		w := s.world
 		w.Clients = clients
-		if s.issuers[clients], err = start(ctx, RoleIssuer, w); err != nil {
+		if s.issuers[clients], err = start(ctx, on, RoleIssuer, w); err != nil {
 			return s, err
 		}
 	}
@@ -230,13 +230,12 @@ func must[T any](v T, err error) T {
 }
 
 // tokens gets some, to introspect.
-func (s *setup) tokens(n int) ([]string, error) {
+func (s *setup) tokens(n int) (all []string, err error) {
 	over, err := open(s.issuer, false, 1)
 	if err != nil {
 		return nil, err
 	}
-	defer over.close()
-	var all []string
+	defer func() { err = errors.Join(err, over.close()) }()
 	for _, request := range special(string(v1alpha1.ES256), "read")(0, n) {
 		status, body, err := over[0].ask(request)
 		if err != nil || status != http.StatusOK {
@@ -315,12 +314,12 @@ func (s *setup) profile(o Options) error {
 }
 
 // profileOf saves what the issuer does while it answers these requests, to files that begin so.
-func (s *setup) profileOf(path string, all [][]byte, status int) error {
+func (s *setup) profileOf(path string, all [][]byte, status int) (err error) {
 	over, err := open(s.issuer, false, connections)
 	if err != nil {
 		return err
 	}
-	defer over.close()
+	defer func() { err = errors.Join(err, over.close()) }()
 	if _, err := s.issuer.order(commandProfile + " " + path + "-cpu.pprof"); err != nil {
 		return err
 	}
