@@ -64,7 +64,7 @@ func newClient(config *rest.Config, httpClient *http.Client, scheme *runtime.Sch
 	if group.Group == "" {
 		config.APIPath = "/api"
 	}
-	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	config.NegotiatedSerializer = newWatchDecoding(serializer.NewCodecFactory(scheme).WithoutConversion(), group)
 	config.QPS = -1 // the backoff bounds what is asked, and nothing else is
 	return rest.RESTClientForConfigAndClient(config, httpClient)
 }
