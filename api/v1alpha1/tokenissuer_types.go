@@ -92,7 +92,7 @@ type TokenIssuerDeployment struct {
 	// +kubebuilder:validation:Maximum=100
 	Replicas int32 `json:"replicas,omitempty"`
 
-	// resources of the token server's container. Default: requests of 100m CPU and 64Mi memory, a limit of 512Mi memory.
+	// resources of the token server's container. Default: requests of 100m CPU and 96Mi memory, a limit of 512Mi memory.
 	// +optional
 	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
 

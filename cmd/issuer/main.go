@@ -16,7 +16,6 @@ import (
 
 	"github.com/m2m-operator/m2m-operator/internal/access"
 	"github.com/m2m-operator/m2m-operator/internal/feed"
-	"github.com/m2m-operator/m2m-operator/internal/garbage"
 	"github.com/m2m-operator/m2m-operator/internal/issuer"
 	"github.com/m2m-operator/m2m-operator/internal/version"
 )
@@ -45,7 +44,6 @@ func main() {
 		fmt.Println(version.Version)
 		return
 	}
-	garbage.LeaveRoom()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))

@@ -19,6 +19,7 @@ import (
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/access"
 	"github.com/m2m-operator/m2m-operator/internal/clientauth"
+	"github.com/m2m-operator/m2m-operator/internal/garbage"
 	"github.com/m2m-operator/m2m-operator/internal/issuer"
 	"github.com/m2m-operator/m2m-operator/internal/snapshot"
 )
@@ -217,6 +218,7 @@ func (f *issuerFeed) replaced() {
 		f.settled.Do(func() { // a list is several times what is kept of it, and there is none again soon
 			debug.FreeOSMemory()
 			f.writer.AfterWrite(debug.FreeOSMemory)
+			garbage.LeaveRoom() // not before: by what is alive while a list comes in, there would be room for several times that
 		})
 	}
 	if f.fallenBack.Load() && len(f.unlisted()) == 0 {

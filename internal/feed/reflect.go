@@ -19,6 +19,8 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 )
 
 const (
@@ -64,7 +66,10 @@ func newClient(config *rest.Config, httpClient *http.Client, scheme *runtime.Sch
 	if group.Group == "" {
 		config.APIPath = "/api"
 	}
-	config.NegotiatedSerializer = newWatchDecoding(serializer.NewCodecFactory(scheme).WithoutConversion(), group)
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	if group == v1alpha1.GroupVersion {
+		config.NegotiatedSerializer = newWatchDecoding(config.NegotiatedSerializer, group)
+	}
 	config.QPS = -1 // the backoff bounds what is asked, and nothing else is
 	return rest.RESTClientForConfigAndClient(config, httpClient)
 }

@@ -21,20 +21,21 @@ const (
 )
 
 // LeaveRoom lets garbage take 32 MiB, or as much as is alive where that is more, before it is collected. GOMEMLIMIT counts
-// as ever, and who sets GOGC in the environment has decided otherwise.
+// as ever, and who sets GOGC in the environment has decided otherwise. It goes by what the last collection has found alive, so
+// that it is for when that does not grow any more.
 func LeaveRoom() {
 	if os.Getenv("GOGC") == "" {
 		adjust()
 	}
 }
 
-// adjust does so for what is alive now, and again after every collection.
+// adjust does so for what is alive now, and again after every collection, once what it left is swept.
 func adjust() {
 	debug.SetGCPercent(percent(alive()))
 	runtime.AddCleanup(new(canary), func(struct{}) { adjust() }, struct{}{})
 }
 
-// canary is dead as soon as it is made, so that its cleanup runs after the next collection. It holds a pointer, as what
+// canary is dead as soon as it is made, so that its cleanup runs then. It holds a pointer, as what
 // shares its memory with others may live as long as they do.
 type canary struct{ _ *canary }
 
