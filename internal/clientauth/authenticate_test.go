@@ -126,16 +126,17 @@ func TestThrottle(t *testing.T) {
 		_, _, failure := a.Authenticate(secretOf(id, "wrong"), Trust{Pepper: f.pepper}, from, at)
 		return failure
 	}
-	for _, id := range []string{known, "jobs.unknown"} {
+	for n, id := range []string{known, "jobs.unknown"} {
+		at := now.Add(time.Duration(n) * time.Minute)
 		for i := range failureBurst {
-			if failure := fail(id, source, now); !same(failure, errBadCredentials) {
+			if failure := fail(id, source, at); !same(failure, errBadCredentials) {
 				t.Fatalf("%s: failure %d is %+v", id, i, failure)
 			}
 		}
-		if failure := fail(id, source, now); !same(failure, errTooManyFailures) || failure.RetryAfter <= 0 {
+		if failure := fail(id, source, at); !same(failure, errTooManyFailures) || failure.RetryAfter <= 0 {
 			t.Errorf("%s: failure beyond the burst is %+v", id, failure)
 		}
-		if failure := fail(id, source, now.Add(time.Second)); !same(failure, errBadCredentials) {
+		if failure := fail(id, source, at.Add(time.Second)); !same(failure, errBadCredentials) {
 			t.Errorf("%s: failure a second later is %+v", id, failure)
 		}
 	}
@@ -170,6 +171,20 @@ func TestThrottleForgetsTheQuietest(t *testing.T) {
 	}
 	if !throttle.allow("busy", source, now) {
 		t.Error("who was quiet while four others failed is remembered")
+	}
+}
+
+// TestThrottleSlowRequest: a request that began long before others, and failed after them, is not taken for the last of many.
+func TestThrottleSlowRequest(t *testing.T) {
+	throttle := newThrottle(maxGuessers)
+	throttle.allow("client", source, now.Add(time.Hour))
+	for i := range failureBurst - 1 {
+		if !throttle.allow("client", source, now) {
+			t.Fatalf("failure %d is beyond the burst", i+2)
+		}
+	}
+	if throttle.allow("client", source, now) {
+		t.Error("there is no end of the burst")
 	}
 }
 

@@ -30,8 +30,9 @@ type throttle struct {
 	seed maphash.Seed
 	half int
 
-	mu    sync.Mutex
-	start time.Time // of the first failure, from which instants are counted: by the clock that nobody sets
+	mu     sync.Mutex
+	start  time.Time     // of the first failure, from which instants are counted: by the clock that nobody sets
+	latest time.Duration // that a failure came; one that took its time to come counts as of then
 	// By guesser: those of late, and those before that, of whom none is among the first.
 	recent, older map[uint64]time.Duration
 }
@@ -54,10 +55,10 @@ func (t *throttle) allow(clientID string, source netip.Addr, now time.Time) bool
 	if t.start.IsZero() {
 		t.start = now
 	}
-	elapsed := now.Sub(t.start)
+	t.latest = max(t.latest, now.Sub(t.start))
 	before := t.take(key)
-	forgotten := max(before, elapsed) + failureInterval
-	within := forgotten-elapsed <= failureBurst*failureInterval
+	forgotten := max(before, t.latest) + failureInterval
+	within := forgotten-t.latest <= failureBurst*failureInterval
 	if !within {
 		forgotten = before
 	}

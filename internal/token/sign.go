@@ -39,7 +39,7 @@ func signatureRoom(key jose.JSONWebKey) int {
 // sign makes the JWS in compact serialization (RFC 7515 section 7.1). Its header holds alg, kid and typ.
 //
 // It is written here and not by go-jose, whose way of writing costs about a third of an ES256 signature, and more than
-// one of EdDSA. What reads tokens is go-jose, in this package and in its tests.
+// one of EdDSA. The tests read tokens by go-jose.
 func sign(key jose.JSONWebKey, payload []byte) ([]byte, error) {
 	// A public key, a kid that is missing, or a shared secret in a key's place would each make a token that is worth
 	// nothing, or worse.

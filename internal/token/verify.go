@@ -91,7 +91,7 @@ type jws struct {
 }
 
 // decode takes apart a compact serialization, if all three parts are base64url as RFC 7515 section 2 has it: no padding,
-// no line breaks, and no bits left over, so that no token has two spellings.
+// no line breaks, and no bits left over, so that the same bytes have one spelling.
 func decode(compact string) (jws, bool) {
 	parts := strings.SplitN(compact, ".", 4)
 	if len(parts) != 3 || strings.ContainsAny(compact, "\r\n") {
