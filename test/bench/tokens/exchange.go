@@ -42,7 +42,7 @@ func (x *exchange) begin(request []byte, due time.Time) error {
 func (x *exchange) poll(want int) (done bool, err error) {
 	var n int
 	if failed := x.socket.Read(func(fd uintptr) bool {
-		n, err = syscall.Read(int(fd), x.buffer[x.got:]) //nolint:gosec // a file descriptor is an int
+		n, err = syscall.Read(int(fd), x.buffer[x.got:])
 		return true
 	}); failed != nil {
 		return false, failed

@@ -1,7 +1,6 @@
 package tokens
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -14,8 +13,8 @@ const (
 	// latencyConnections is how many requests may be on their way at once while latency is measured.
 	latencyConnections = 32
 	latencyNumber      = 20000
-	// absenceTime is how long the machine is watched for whether it lets a program run that wants to.
-	absenceTime = time.Second
+	// leastAbsence is more than what the load does between two looks.
+	leastAbsence = 200 * time.Microsecond
 )
 
 // latency measures the 99th percentile while requests come at half the rate at which the issuer's processors have no time
@@ -32,47 +31,48 @@ func (s *setup) latency(o Options) ([]report.Row, error) {
 	probes := []probe{floor, token}
 	var limits []float64
 	measured := make([][]float64, len(probes))
-	var absences []float64
+	absences := make([][]float64, len(probes))
 	for round := range o.Rounds {
-		absences = append(absences, absence(0.99))
 		limit, err := sign.measure(o.Scale)
 		if err != nil {
 			return nil, err
 		}
 		limits = append(limits, limit)
 		for i, p := range probes {
-			micros, err := p.percentile(round, o.Scale, 0.99)
+			all, err := p.latencies(round, o.Scale)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", p.name, err)
 			}
-			measured[i] = append(measured[i], micros)
+			measured[i] = append(measured[i], report.Quantile(all.micros, 0.99))
+			absences[i] = append(absences[i], all.absence(0.99))
 		}
 	}
 	return []report.Row{
-		report.NewRow(sectionLatency, "of what takes no time, p99", "µs", absences, sign.name, limits, 0),
 		report.NewRow(sectionLatency, floor.name, "µs", measured[0], sign.name, limits, 0),
+		report.NewRow(sectionLatency, "of the load's own processor meanwhile", "µs", absences[0], sign.name, limits, 0),
 		report.NewRow(sectionLatency, token.name, "µs", measured[1], sign.name, limits, 10),
+		report.NewRow(sectionLatency, "of the load's own processor meanwhile", "µs", absences[1], sign.name, limits, 0),
 	}, nil
 }
 
-// absence is how many microseconds something that takes no time at all would wait, in this part of all cases, for the
-// processor to be there: what is below it, the kernel takes for others, or a hypervisor for other machines.
-func absence(q float64) float64 {
-	var gaps []time.Duration
-	began := time.Now()
-	for last := began; last.Sub(began) < absenceTime; {
-		now := time.Now()
-		if gap := now.Sub(last); gap > time.Microsecond {
-			gaps = append(gaps, gap)
-		}
-		last = now
-	}
-	slices.Sort(gaps)
+// paced is what came of requests that were sent at a rate.
+type paced struct {
+	// micros that each took.
+	micros []float64
+	// took is how long it all took, and gaps are how long the load, which looks all the time, was kept from looking.
+	took time.Duration
+	gaps []time.Duration
+}
+
+// absence is how many microseconds something that takes no time at all would have waited, in this part of all cases, for
+// the load's processor to be there: so long the kernel gave it to others, or a hypervisor to other machines.
+func (p paced) absence(q float64) float64 {
+	slices.Sort(p.gaps)
 	// Who comes at a random instant waits longer than w if it falls into a gap, more than w before its end. As w becomes
 	// less there are ever more such instants.
-	left := time.Duration((1 - q) * float64(absenceTime))
+	left := time.Duration((1 - q) * float64(p.took))
 	var longer, sum time.Duration // how many gaps are longer, and how long all of them are
-	for _, gap := range slices.Backward(gaps) {
+	for _, gap := range slices.Backward(p.gaps) {
 		if sum-longer*gap > left {
 			break
 		}
@@ -81,45 +81,49 @@ func absence(q float64) float64 {
 	return float64(max(0, (sum-left)/max(longer, 1)).Nanoseconds()) / 1000
 }
 
-// percentile of the latency at half of saturation.
-func (p probe) percentile(round int, scale, q float64) (micros float64, err error) {
+// latencies at half of saturation.
+func (p probe) latencies(round int, scale float64) (paced, error) {
 	all := p.of(round, int(latencyNumber*scale))
 	over, err := open(p.server, p.secure, latencyConnections)
 	if err != nil {
-		return 0, err
+		return paced{}, err
 	}
-	defer func() { err = errors.Join(err, over.close()) }()
+	defer over.close()
 	started := time.Now()
 	if err := over.send(all, p.status); err != nil {
-		return 0, err
+		return paced{}, err
 	}
-	interval := 2 * time.Since(started) / time.Duration(len(all))
-	latencies, err := over.pace(all, interval, p.status)
-	return report.Quantile(latencies, q), err
+	return over.pace(all, 2*time.Since(started)/time.Duration(len(all)), p.status)
 }
 
-// pace sends requests at a rate, whether or not those before have been answered, and returns how many microseconds each
-// took from when it was due. One that finds no free connection waits, and that counts.
+// pace sends requests at a rate, whether or not those before have been answered. Each counts from when it was due: one that
+// finds no free connection waits, and that counts.
 //
-// It never waits itself but looks again and again, on a processor of its own: to be woken up takes time, which would be
-// the load's and look like the server's.
-func (p pool) pace(requests [][]byte, interval time.Duration, want int) ([]float64, error) {
+// It never waits itself but looks again and again: to be woken up takes time, which would be the load's and look like the
+// server's.
+func (p pool) pace(requests [][]byte, interval time.Duration, want int) (paced, error) {
 	free := make([]*exchange, 0, len(p))
 	for _, c := range p {
 		x, err := newExchange(c)
 		if err != nil {
-			return nil, err
+			return paced{}, err
 		}
 		free = append(free, x)
 	}
-	latencies := make([]float64, 0, len(requests))
+	var out paced
 	var busy []*exchange
 	started := time.Now()
-	for sent := 0; len(latencies) < len(requests); {
-		if due := started.Add(time.Duration(sent) * interval); sent < len(requests) && len(free) > 0 && !time.Now().Before(due) {
+	last := started
+	for sent := 0; len(out.micros) < len(requests); {
+		now := time.Now()
+		if gap := now.Sub(last); gap > leastAbsence {
+			out.gaps = append(out.gaps, gap)
+		}
+		last = now
+		if due := started.Add(time.Duration(sent) * interval); sent < len(requests) && len(free) > 0 && !now.Before(due) {
 			x := free[len(free)-1]
 			if err := x.begin(requests[sent], due); err != nil {
-				return nil, err
+				return paced{}, err
 			}
 			free, busy = free[:len(free)-1], append(busy, x)
 			sent++
@@ -128,16 +132,17 @@ func (p pool) pace(requests [][]byte, interval time.Duration, want int) ([]float
 		for _, x := range busy {
 			done, err := x.poll(want)
 			if err != nil {
-				return nil, err
+				return paced{}, err
 			}
 			if !done {
 				waiting = append(waiting, x)
 				continue
 			}
-			latencies = append(latencies, float64(time.Since(x.due).Nanoseconds())/1000)
+			out.micros = append(out.micros, float64(time.Since(x.due).Nanoseconds())/1000)
 			free = append(free, x)
 		}
 		busy = waiting
 	}
-	return latencies, nil
+	out.took = time.Since(started)
+	return out, nil
 }

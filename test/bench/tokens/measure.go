@@ -63,7 +63,8 @@ func (p probe) sit(round int, scale float64) (*sitting, error) {
 	}
 	s := &sitting{probe: p, all: all[warm:], over: over}
 	if err := over.send(all[:warm], p.status); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", p.name, err), over.close())
+		over.close()
+		return nil, fmt.Errorf("%s: %w", p.name, err)
 	}
 	return s, nil
 }
@@ -78,7 +79,7 @@ func (s *sitting) turn(i int) error {
 	if err := s.over.send(part, s.status); err != nil {
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
-	after, err := s.server.order(commandUsage)
+	after, err := s.server.atRest()
 	s.sum.CPU += after.CPU - before.CPU
 	s.sum.Allocations += after.Allocations - before.Allocations
 	return err
@@ -90,12 +91,10 @@ func (s *sitting) cost() cost {
 	return cost{micros: float64(s.sum.CPU.Nanoseconds()) / 1000 / sent, allocations: float64(s.sum.Allocations) / sent}
 }
 
-func (p pool) close() error {
-	var err error
+func (p pool) close() {
 	for _, c := range p {
-		err = errors.Join(err, c.conn.Close())
+		_ = c.conn.Close()
 	}
-	return err
 }
 
 // raw is work that is measured in this process.
@@ -141,7 +140,7 @@ type group struct {
 }
 
 // round measures the limit and each probe, in turn.
-func (g *group) round(round int, scale float64) (err error) {
+func (g *group) round(round int, scale float64) error {
 	probes := g.probes
 	if g.bare != nil {
 		probes = append([]probe{*g.bare}, probes...)
@@ -149,7 +148,7 @@ func (g *group) round(round int, scale float64) (err error) {
 	var sittings []*sitting
 	defer func() {
 		for _, s := range sittings {
-			err = errors.Join(err, s.over.close())
+			s.over.close()
 		}
 	}()
 	for _, p := range probes {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"time"
 )
 
 // process is a server process of ours.
@@ -70,6 +71,28 @@ func (p *process) order(command string) (usage, error) {
 	var u usage
 	err := p.answers.Decode(&u)
 	return u, err
+}
+
+// restInterval is how long a process must have done nothing to be at rest, but for answering that it has, which takes less
+// than restTolerance.
+const (
+	restInterval  = 3 * time.Millisecond
+	restTolerance = 300 * time.Microsecond
+)
+
+// atRest is what the process has consumed once it has finished: a collection of garbage that began with its last request
+// goes on after that.
+func (p *process) atRest() (usage, error) {
+	before, err := p.order(commandUsage)
+	for err == nil {
+		time.Sleep(restInterval)
+		var now usage
+		if now, err = p.order(commandUsage); now.CPU-before.CPU < restTolerance {
+			return now, err
+		}
+		before = now
+	}
+	return before, err
 }
 
 // stop ends the process, and what reads its log, which then comes to its end.

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"strings"
 	"syscall"
@@ -88,11 +89,12 @@ func Serve(role string) error {
 
 // serveIssuer serves what m2m-issuer serves, and the public port's without TLS too.
 func serveIssuer(w world, plain, secure net.Listener, failed chan<- error) error {
-	garbage.LeaveRoom()
 	state, err := w.fill()
 	if err != nil {
 		return err
 	}
+	debug.FreeOSMemory() // as m2m-issuer does once it knows everything
+	garbage.LeaveRoom()
 	ops, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

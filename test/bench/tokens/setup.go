@@ -77,7 +77,9 @@ func newSetup(ctx context.Context, on *processors) (*setup, error) {
 func (s *setup) stop() error {
 	var err error
 	for _, p := range s.issuers {
-		err = errors.Join(err, p.stop())
+		if p != nil { // it has come up
+			err = errors.Join(err, p.stop())
+		}
 	}
 	if s.bare != nil {
 		err = errors.Join(err, s.bare.stop())
@@ -235,7 +237,7 @@ func (s *setup) tokens(n int) (all []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, over.close()) }()
+	defer over.close()
 	for _, request := range special(string(v1alpha1.ES256), "read")(0, n) {
 		status, body, err := over[0].ask(request)
 		if err != nil || status != http.StatusOK {
@@ -319,7 +321,7 @@ func (s *setup) profileOf(path string, all [][]byte, status int) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, over.close()) }()
+	defer over.close()
 	if _, err := s.issuer.order(commandProfile + " " + path + "-cpu.pprof"); err != nil {
 		return err
 	}
