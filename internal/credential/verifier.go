@@ -179,16 +179,19 @@ func expiryField(entry v1alpha1.CredentialStatus) string {
 
 // open returns the MAC of the secret if the entry's seal is intact and this owner's.
 func (p Pepper) open(owner Owner, entry v1alpha1.CredentialStatus) (mac, bool) {
+	digest, seal, ok := p.read(entry)
+	return digest, ok && seal.equals(p.sealOf(owner, entry, digest))
+}
+
+// read returns the MAC of the secret and the seal of an entry that says that it is of this pepper.
+func (p Pepper) read(entry v1alpha1.CredentialStatus) (digest, seal mac, ok bool) {
 	if !p.Present() || entry.PepperID != p.id {
-		return mac{}, false
+		return mac{}, mac{}, false
 	}
 	first, second, _ := strings.Cut(entry.Verifier, ".")
 	digest, ok1 := decodeMAC(first)
 	seal, ok2 := decodeMAC(second)
-	if !ok1 || !ok2 {
-		return mac{}, false
-	}
-	return digest, seal.equals(p.sealOf(owner, entry, digest))
+	return digest, seal, ok1 && ok2
 }
 
 // Genuine reports whether an entry was sealed under this pepper for this owner.
@@ -199,15 +202,15 @@ func (p Pepper) Genuine(owner Owner, entry v1alpha1.CredentialStatus) bool {
 
 // Verify finds the entry that a presented secret belongs to, among those that are genuine and not expired at now. Every
 // entry is looked at, and at least one MAC is computed, whatever is presented: the time tells nothing about the secret,
-// nor whether the client exists.
+// nor whether the client exists. The seal is looked at once the secret is right, and tells nobody else by its time.
 func (p Pepper) Verify(owner Owner, entries []v1alpha1.CredentialStatus, secret string, now time.Time) (id string, ok bool) {
 	if len(entries) == 0 {
 		entries = []v1alpha1.CredentialStatus{p.decoy()}
 	}
 	for _, entry := range entries {
-		digest, genuine := p.open(owner, entry)
+		digest, seal, readable := p.read(entry)
 		presented := p.mac(purposeSecret, owner.Issuer, owner.ClientID, entry.ID, secret)
-		if presented.equals(digest) && genuine && secret != "" && !expired(entry, now) {
+		if presented.equals(digest) && readable && secret != "" && !expired(entry, now) && seal.equals(p.sealOf(owner, entry, digest)) {
 			id, ok = entry.ID, true
 		}
 	}
