@@ -176,10 +176,13 @@ func readAssertion(body Parameters) (Credentials, *Failure) {
 	return Credentials{clientID: body.ClientID, assertion: body.ClientAssertion}, nil
 }
 
+// usualBasic is what the credentials of HTTP Basic commonly take.
+const usualBasic = 256
+
 // decodeBasic takes apart the credentials of HTTP Basic. Both halves are form-encoded before they are joined (RFC 6749
 // section 2.3.1), so that a client_id could hold a colon.
 func decodeBasic(encoded string) (Credentials, bool) {
-	decoded, err := base64.StdEncoding.DecodeString(encoded)
+	decoded, err := base64.StdEncoding.AppendDecode(make([]byte, 0, usualBasic), []byte(encoded))
 	if err != nil {
 		return Credentials{}, false
 	}

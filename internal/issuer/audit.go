@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -66,15 +67,25 @@ type record struct {
 	active bool
 }
 
+// records are kept from one request to the next, and nothing that is in them.
+var records = sync.Pool{New: func() any { return &record{} }}
+
 // newRecord begins the record of a request.
 func (s *Server) newRecord(r *http.Request) *record {
-	rec := &record{body: trackedBody{ReadCloser: r.Body}}
+	rec := records.Get().(*record)
+	rec.body.ReadCloser = r.Body
 	rec.issuer, rec.issuerKnown = s.state.issuer()
-	rec.source = sourceOf(r.RemoteAddr, r.Header["X-Forwarded-For"], rec.issuer.TrustedProxies)
+	rec.source = sourceOf(r.RemoteAddr, r.Header, rec.issuer.TrustedProxies)
 	// Where there is no randomness there will be no token either, and its line may do without an id.
 	_, err := io.ReadFull(s.random, rec.random[:])
 	rec.hasRandom = err == nil
 	return rec
+}
+
+// forget what is in the record of a request that has been answered.
+func (rec *record) forget() {
+	*rec = record{}
+	records.Put(rec)
 }
 
 // id of the request.
@@ -107,19 +118,19 @@ func (rec *record) why(a *reply) string {
 	return cmp.Or(rec.reason, a.reason, rec.decision.Reason)
 }
 
-// auditMessages name the endpoints whose decisions are logged.
-var auditMessages = map[endpoint]string{
-	endpointToken:         "token request",
-	endpointIntrospection: "introspection",
+// auditBeginnings are how the lines of those endpoints begin whose decisions are logged.
+var auditBeginnings = map[endpoint][]byte{
+	endpointToken:         []byte(`{"level":"INFO","msg":"token request","log":"audit"}`),
+	endpointIntrospection: []byte(`{"level":"INFO","msg":"introspection","log":"audit"}`),
 }
 
 // audit writes the line of a decision. When that fails the request does not: who needs every line watches the metric.
 func (s *Server) audit(e endpoint, a *reply, rec *record, took time.Duration) {
-	message, ok := auditMessages[e]
+	beginning, ok := auditBeginnings[e]
 	if !ok {
 		return
 	}
-	err := s.auditLog.write(s.now(), message, func(line *jsonobject.Writer) {
+	err := s.auditLog.write(s.now(), beginning, func(line *jsonobject.Writer) {
 		rec.describe(line, e, a)
 		line.Float("latencySeconds", took.Seconds())
 	})

@@ -3,7 +3,6 @@ package issuer
 import (
 	"errors"
 	"io"
-	"log/slog"
 	"runtime"
 	"slices"
 	"sync"
@@ -41,9 +40,9 @@ const (
 
 var errNotWritten = errors.New("the audit log is not written")
 
-// write a line, of which members writes what is in it.
-func (l *auditLog) write(now time.Time, message string, members func(*jsonobject.Writer)) error {
-	batch, first := l.add(now, message, members)
+// write a line, which begins with the members of an object, and of which members writes the others.
+func (l *auditLog) write(now time.Time, beginning []byte, members func(*jsonobject.Writer)) error {
+	batch, first := l.add(now, beginning, members)
 	if !first {
 		<-batch.written
 		return batch.err
@@ -60,7 +59,7 @@ func (l *auditLog) write(now time.Time, message string, members func(*jsonobject
 }
 
 // add a line to the next batch, and say whether it is the first one there: whoever logs that writes all.
-func (l *auditLog) add(now time.Time, message string, members func(*jsonobject.Writer)) (batch *auditBatch, first bool) {
+func (l *auditLog) add(now time.Time, beginning []byte, members func(*jsonobject.Writer)) (batch *auditBatch, first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	batch = l.next
@@ -70,9 +69,7 @@ func (l *auditLog) add(now time.Time, message string, members func(*jsonobject.W
 	}
 	line := jsonobject.Begin(batch.text)
 	line.Plain("time", func(text []byte) []byte { return now.UTC().AppendFormat(text, time.RFC3339Nano) })
-	line.String("level", slog.LevelInfo.String())
-	line.String("msg", message)
-	line.String("log", "audit")
+	line.Members(beginning)
 	members(line)
 	batch.text = append(line.End(), '\n')
 	l.next = batch // not before there is a line whose writer writes it

@@ -29,7 +29,7 @@ func TestLinesThatComeTogetherAreWrittenTogether(t *testing.T) {
 	log := &auditLog{out: out}
 	returned := make(chan error, 1+more)
 	write := func() {
-		returned <- log.write(time.Now(), "token request", func(line *jsonobject.Writer) { line.String("requestID", "x") })
+		returned <- log.write(time.Now(), auditBeginnings[endpointToken], func(line *jsonobject.Writer) { line.String("requestID", "x") })
 	}
 	go write()
 	if text := <-out.text; strings.Count(text, "\n") != 1 {

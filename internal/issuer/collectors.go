@@ -17,11 +17,17 @@ type perAPI struct {
 	index *access.Index
 
 	mu   sync.Mutex
-	seen map[types.NamespacedName]map[string]prometheus.Counter // by result; the empty name is that of none
+	seen map[requestSeries]prometheus.Counter
+}
+
+// requestSeries is of requests to an ApiResource that came to the same; the empty name is that of none.
+type requestSeries struct {
+	api    types.NamespacedName
+	result string
 }
 
 func newPerAPI(index *access.Index) *perAPI {
-	return &perAPI{index: index, seen: map[types.NamespacedName]map[string]prometheus.Counter{}, CounterVec: prometheus.NewCounterVec(prometheus.CounterOpts{
+	return &perAPI{index: index, seen: map[requestSeries]prometheus.Counter{}, CounterVec: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "m2m_issuer_token_requests_total",
 		Help: "Token requests by ApiResource (namespace/name, or nothing where the request came to none) and result: " +
 			"issued, throttled, or the OAuth error.",
@@ -32,19 +38,14 @@ func newPerAPI(index *access.Index) *perAPI {
 func (p *perAPI) count(api types.NamespacedName, result string) {
 	p.mu.Lock()
 	defer p.mu.Unlock() // a series that is made while Collect drops some must be remembered
-	results := p.seen[api]
-	if results == nil {
-		results = map[string]prometheus.Counter{}
-		p.seen[api] = results
-	}
-	counter, known := results[result]
+	counter, known := p.seen[requestSeries{api, result}]
 	if !known {
 		name := ""
 		if api.Name != "" {
 			name = api.String()
 		}
 		counter = p.WithLabelValues(name, result)
-		results[result] = counter
+		p.seen[requestSeries{api, result}] = counter
 	}
 	counter.Inc()
 }
@@ -58,10 +59,10 @@ func (p *perAPI) Collect(metrics chan<- prometheus.Metric) {
 func (p *perAPI) prune() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for api := range p.seen {
-		if api.Name != "" && !p.index.HasApiResource(api) {
-			delete(p.seen, api)
-			p.DeletePartialMatch(prometheus.Labels{"api": api.String()})
+	for a := range p.seen {
+		if a.api.Name != "" && !p.index.HasApiResource(a.api) {
+			delete(p.seen, a)
+			p.DeleteLabelValues(a.api.String(), a.result)
 		}
 	}
 }
@@ -118,7 +119,8 @@ func (c watchCollector) Collect(metrics chan<- prometheus.Metric) {
 		metrics <- prometheus.MustNewConstMetric(watchHeard, prometheus.GaugeValue, timestamp(at), kind)
 	}
 	metrics <- prometheus.MustNewConstMetric(watchStaleness, prometheus.GaugeValue, c.state.staleness(now, c.started).Seconds())
-	metrics <- prometheus.MustNewConstMetric(watchTooStale, prometheus.GaugeValue, indicator(c.state.tooStale(now, c.started)))
+	issuer, _ := c.state.issuer()
+	metrics <- prometheus.MustNewConstMetric(watchTooStale, prometheus.GaugeValue, indicator(c.state.tooStale(issuer, now, c.started)))
 }
 
 var (

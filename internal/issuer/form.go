@@ -97,11 +97,16 @@ func readBody(w http.ResponseWriter, r *http.Request, unread io.ReadCloser) (str
 	if r.ContentLength > maxBody {
 		return "", errBodyTooLarge
 	}
+	bounded := unread
+	if r.ContentLength < 0 {
+		bounded = http.MaxBytesReader(w, unread, maxBody)
+	}
 	body := bodies.Get().(*bytes.Buffer)
 	defer keepBody(body)
-	if _, err := body.ReadFrom(http.MaxBytesReader(w, unread, maxBody)); err != nil {
+	if _, err := body.ReadFrom(bounded); err != nil {
 		return "", unreadable(err)
 	}
+	_ = unread.Close() // it has ended, which net/http would look for otherwise
 	return body.String(), nil
 }
 

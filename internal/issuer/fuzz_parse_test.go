@@ -3,6 +3,7 @@ package issuer
 import (
 	"encoding/json"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -218,7 +219,10 @@ func FuzzSourceOf(f *testing.F) {
 	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:1::/48"), netip.MustParsePrefix("fe80::/10")}
 	f.Fuzz(func(t *testing.T, peer, forwarded string) {
 		lines := strings.Split(forwarded, "\n")
-		got := sourceOf(peer, lines, trusted)
+		from := func(lines ...string) netip.Addr {
+			return sourceOf(peer, http.Header{"X-Forwarded-For": lines}, trusted)
+		}
+		got := from(lines...)
 		connection, err := netip.ParseAddrPort(peer)
 		proxied := err == nil && isTrusted(connection.Addr().Unmap().WithZone(""), trusted)
 		switch {
@@ -229,10 +233,10 @@ func FuzzSourceOf(f *testing.F) {
 		case got.Zone() != "" || got.Is4In6():
 			t.Errorf("%s may be written otherwise", got)
 		}
-		if one := sourceOf(peer, []string{strings.Join(lines, ",")}, trusted); one != got {
+		if one := from(strings.Join(lines, ",")); one != got {
 			t.Errorf("in one line it is %s, in several %s", one, got)
 		}
-		more := sourceOf(peer, append([]string{"203.0.113.77"}, lines...), trusted)
+		more := from(append([]string{"203.0.113.77"}, lines...)...)
 		if !isTrusted(got, trusted) && more != got {
 			t.Errorf("what the client writes makes %s of %s", more, got)
 		}

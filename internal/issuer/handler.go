@@ -17,7 +17,7 @@ const maxHeader = 16 << 10
 func (s *Server) servePublic(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
 	rec := s.newRecord(r)
-	e := route(r.URL.EscapedPath(), pathOf(rec.issuer.URL))
+	e := route(r.URL.EscapedPath(), rec.issuer.URL)
 	network := clientauth.Network(rec.source)
 	if !s.requests.take(network) {
 		if !s.refusals.take(network) {
@@ -58,6 +58,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, e endpoint, rec *
 	s.audit(e, &a, rec, time.Since(started))
 	a.write(w)
 	s.metrics.observe(e, &a, rec, time.Since(started))
+	rec.forget()
 }
 
 // answer finds the answer to a request, also when that panics.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/m2m-operator/m2m-operator/internal/access"
 )
 
 // Knowledge says where what a server knows comes from.
@@ -69,9 +71,8 @@ func elapsed(now, at time.Time) time.Duration {
 }
 
 // tooStale reports whether what is known is older than the TokenIssuer lets it be to issue by it.
-func (s *State) tooStale(now, started time.Time) bool {
-	issuer, ok := s.issuer()
-	return ok && issuer.MaxStaleness > 0 && s.staleness(now, started) > issuer.MaxStaleness
+func (s *State) tooStale(issuer *access.Issuer, now, started time.Time) bool {
+	return issuer.MaxStaleness > 0 && s.staleness(now, started) > issuer.MaxStaleness
 }
 
 // verbose lists what readiness is made of, and how old the knowledge is, as components of Kubernetes do.
@@ -100,7 +101,7 @@ func (s *Server) verbose() (text string, ready bool) {
 	for _, note := range s.state.notes(now, s.started) {
 		lines.WriteString("[+]" + note + "\n")
 	}
-	if s.state.tooStale(now, s.started) { // which does not make the server unready: it serves keys still
+	if issuer, _ := s.state.issuer(); s.state.tooStale(issuer, now, s.started) { // which does not make the server unready: it serves keys still
 		line("issuing", "what is known is older than spec.maxStaleness")
 	}
 	verdict := "failed"

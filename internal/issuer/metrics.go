@@ -140,7 +140,7 @@ func (m *metrics) begin() {
 // observe counts an answer.
 func (m *metrics) observe(e endpoint, a *reply, rec *record, took time.Duration) {
 	found(m.took, e, func() prometheus.Observer { return m.duration.WithLabelValues(string(e)) }).Observe(took.Seconds())
-	if _, decides := auditMessages[e]; !decides {
+	if _, decides := auditBeginnings[e]; !decides {
 		return
 	}
 	outcome := rec.outcome(e, a)

@@ -59,18 +59,18 @@ var opsPaths = map[string]endpoint{
 	"/metrics": endpointMetrics,
 }
 
-// route finds the endpoint of an escaped path, of an issuer whose URL has a path, or "". Paths are compared as they are
-// sent: a path that would have to be cleaned first is unknown, for a redirect would send credentials about (RFC 9700
-// section 4.12).
+// route finds the endpoint of an escaped path, of an issuer by its URL. Paths are compared as they are sent: a path that
+// would have to be cleaned first is unknown, for a redirect would send credentials about (RFC 9700 section 4.12).
 //
 // An ingress may strip the issuer's path before it forwards a request, or not; both are answered.
-func route(path, issuerPath string) endpoint {
-	if e, ok := healthPaths[path]; ok {
-		return e
-	}
+func route(path, issuerURL string) endpoint {
 	if e, ok := issuerPaths[path]; ok {
 		return e
 	}
+	if e, ok := healthPaths[path]; ok {
+		return e
+	}
+	issuerPath := pathOf(issuerURL)
 	if below, ok := strings.CutPrefix(path, issuerPath); ok {
 		if e, ok := issuerPaths[below]; ok {
 			return e

@@ -51,7 +51,7 @@ func TestRoute(t *testing.T) {
 		{"https://t.example/a/b", "/token/a/b", endpointUnknown},
 		{"https://t.example/a/b", "/.well-known/jwks.json/a/b", endpointUnknown},
 	} {
-		if got := route(test.path, pathOf(test.issuer)); got != test.want {
+		if got := route(test.path, test.issuer); got != test.want {
 			t.Errorf("%s of %q is %s, want %s", test.path, test.issuer, got, test.want)
 		}
 	}

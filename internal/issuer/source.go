@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ func (s *Server) isProxy(address netip.Addr) bool {
 // X-Forwarded-For that is not one of a trusted proxy itself. What stands further to the left, and in the header of
 // anybody else, anybody may have written. Where the header ends early or makes no sense, the proxy that came last is
 // the source.
-func sourceOf(peer string, forwardedFor []string, trusted []netip.Prefix) netip.Addr {
+func sourceOf(peer string, header http.Header, trusted []netip.Prefix) netip.Addr {
 	addressPort, err := netip.ParseAddrPort(peer)
 	if err != nil {
 		return netip.Addr{}
@@ -28,7 +29,7 @@ func sourceOf(peer string, forwardedFor []string, trusted []netip.Prefix) netip.
 	if !isTrusted(source, trusted) {
 		return source
 	}
-	hops := strings.Join(forwardedFor, ",")
+	hops := strings.Join(header["X-Forwarded-For"], ",")
 	for range maxForwarded {
 		comma := strings.LastIndexByte(hops, ',')
 		hop, ok := parseHop(hops[comma+1:])

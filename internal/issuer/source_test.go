@@ -54,11 +54,11 @@ func TestSourceOf(t *testing.T) {
 		"more than are looked at":        {proxy, []string{"198.51.100.1" + strings.Repeat(",10.0.0.2", maxForwarded)}, "10.0.0.2"},
 		"a connection without addresses": {"pipe", []string{"198.51.100.1"}, "invalid IP"},
 	} {
-		if got := sourceOf(test.peer, test.forwarded, trusted).String(); got != test.want {
+		if got := sourceOf(test.peer, http.Header{"X-Forwarded-For": test.forwarded}, trusted).String(); got != test.want {
 			t.Errorf("%s: %s, want %s", name, got, test.want)
 		}
 	}
-	if got := sourceOf(proxy, []string{"198.51.100.1"}, nil).String(); got != "10.0.0.1" {
+	if got := sourceOf(proxy, http.Header{"X-Forwarded-For": {"198.51.100.1"}}, nil).String(); got != "10.0.0.1" {
 		t.Errorf("without trusted proxies: %s", got)
 	}
 }

@@ -63,7 +63,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, known []string, n
 	if s.state.whyNotIssuing() != "" {
 		return nil, access.Client{}, errNotIssuing
 	}
-	if s.state.tooStale(now, s.started) {
+	if s.state.tooStale(rec.issuer, now, s.started) {
 		return nil, access.Client{}, errTooStale
 	}
 	f, failure := parse(w, r, &rec.body, known)

@@ -17,20 +17,20 @@ func Begin(buffer []byte) *Writer { return &Writer{append(buffer, '{')} }
 // End ends the object, and returns the buffer with it.
 func (w *Writer) End() []byte { return append(w.text, '}') }
 
-// member begins one.
-func (w *Writer) member(name string) {
-	if w.text[len(w.text)-1] != '{' {
-		w.text = append(w.text, ',')
+// member begins one. The value is to be appended to what it returns.
+func (w *Writer) member(name string) []byte {
+	text := w.text
+	if text[len(text)-1] != '{' {
+		text = append(text, ',')
 	}
-	w.text = append(w.text, '"')
-	w.text = append(w.text, name...)
-	w.text = append(w.text, `":`...)
+	text = append(text, '"')
+	text = append(text, name...)
+	return append(text, `":`...)
 }
 
 // String writes a member that is a string. What is not UTF-8 in it becomes U+FFFD.
 func (w *Writer) String(name, value string) {
-	w.member(name)
-	w.text = appendString(w.text, value)
+	w.text = appendString(w.member(name), value)
 }
 
 // Some writes a member that is a string, unless that is empty.
@@ -42,14 +42,12 @@ func (w *Writer) Some(name, value string) {
 
 // Plain writes a member that is a string, to which value appends. It must append nothing that JSON escapes.
 func (w *Writer) Plain(name string, value func(text []byte) []byte) {
-	w.member(name)
-	w.text = append(value(append(w.text, '"')), '"')
+	w.text = append(value(append(w.member(name), '"')), '"')
 }
 
 // Int writes a member that is a number.
 func (w *Writer) Int(name string, value int64) {
-	w.member(name)
-	w.text = strconv.AppendInt(w.text, value, 10)
+	w.text = strconv.AppendInt(w.member(name), value, 10)
 }
 
 // Float writes a member that is a number, without an exponent; nothing for what JSON has no number for.
@@ -57,20 +55,17 @@ func (w *Writer) Float(name string, value float64) {
 	if math.IsNaN(value) || math.IsInf(value, 0) {
 		return
 	}
-	w.member(name)
-	w.text = strconv.AppendFloat(w.text, value, 'f', -1, 64)
+	w.text = strconv.AppendFloat(w.member(name), value, 'f', -1, 64)
 }
 
 // Bool writes a member that is true or false.
 func (w *Writer) Bool(name string, value bool) {
-	w.member(name)
-	w.text = strconv.AppendBool(w.text, value)
+	w.text = strconv.AppendBool(w.member(name), value)
 }
 
 // Object writes a member that is an object, of which write writes the members.
 func (w *Writer) Object(name string, write func(*Writer)) {
-	w.member(name)
-	w.text = append(w.text, '{')
+	w.text = append(w.member(name), '{')
 	write(w)
 	w.text = append(w.text, '}')
 }
@@ -96,8 +91,7 @@ func (w *Writer) Objects(name string, n int, write func(w *Writer, i int)) {
 }
 
 func (w *Writer) array(name string, n int, write func(i int)) {
-	w.member(name)
-	w.text = append(w.text, '[')
+	w.text = append(w.member(name), '[')
 	for i := range n {
 		if i > 0 {
 			w.text = append(w.text, ',')
