@@ -42,7 +42,7 @@ func (x *Index) affected(ref Ref, found refs) {
 	case KindApiResource:
 		x.affectedByAPI(ref, found)
 	case KindM2MClient:
-		for g := range x.byClient.of(ref.key()) {
+		for g := range x.byClient.of(x.hash(apiClient{client: ref.key()})) {
 			found.add(g.ref())
 		}
 		if c := x.clients.get(ref.key()); c != nil {

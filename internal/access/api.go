@@ -37,7 +37,7 @@ type apiResource struct {
 
 func newAPIResource(o *v1alpha1.ApiResource) *apiResource {
 	a := &apiResource{
-		key:        keyOf(o),
+		key:        apiKey(o.Namespace, o.Name),
 		generation: o.Generation,
 		audience:   audience{issuer: issuerName(o.Spec.IssuerRef), identifier: o.Spec.Identifier},
 		created:    o.CreationTimestamp.Time,

@@ -137,7 +137,7 @@ func (f *Forecast) matching(c *client) []match {
 		take(g)
 	}
 	selected := len(out)
-	for g := range f.index.byClient.of(c.key) {
+	for g := range f.index.byClient.of(f.index.hash(apiClient{client: c.key})) {
 		if _, both := g.selectors[c.key.Namespace]; !both {
 			take(g)
 		}

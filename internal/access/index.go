@@ -1,6 +1,7 @@
 package access
 
 import (
+	"hash/maphash"
 	"net/netip"
 	"slices"
 	"strings"
@@ -34,12 +35,14 @@ type Index struct {
 	accounts claims[serviceAccount, *client]
 
 	// The ways from what a grant names to the grant. A decision needs the two with the API in their key; a client's
-	// verdict asks for all APIs at once.
+	// verdict asks for all APIs at once. Those of clients have hashes as keys, since names would be a good part of what is
+	// kept of a grant: what is found there is not believed before the grant says so itself.
 	byAPI          lookup[types.NamespacedName, *grant]
-	byAPIClient    lookup[apiClient, *grant]
+	byAPIClient    lookup[uint64, *grant]
 	byAPINamespace lookup[apiNamespace, *grant]
-	byClient       lookup[types.NamespacedName, *grant]
+	byClient       lookup[uint64, *grant]
 	byNamespace    lookup[string, *grant]
+	hash           func(apiClient) uint64
 
 	// open lists the ApiResources that give every scope to any client, by their issuer.
 	open lookup[string, *apiResource]
@@ -50,7 +53,9 @@ type Index struct {
 
 // NewIndex makes an empty index. The install namespace is part of the URL of TokenIssuers that name none.
 func NewIndex(installNamespace string) *Index {
+	seed := maphash.MakeSeed()
 	return &Index{
+		hash:             func(key apiClient) uint64 { return maphash.Comparable(seed, key) },
 		installNamespace: installNamespace,
 		issuers:          map[string]*issuer{},
 		apis:             store[*apiResource]{},
@@ -60,9 +65,9 @@ func NewIndex(installNamespace string) *Index {
 		holders:          claims[audience, *apiResource]{},
 		accounts:         claims[serviceAccount, *client]{},
 		byAPI:            lookup[types.NamespacedName, *grant]{},
-		byAPIClient:      lookup[apiClient, *grant]{},
+		byAPIClient:      lookup[uint64, *grant]{},
 		byAPINamespace:   lookup[apiNamespace, *grant]{},
-		byClient:         lookup[types.NamespacedName, *grant]{},
+		byClient:         lookup[uint64, *grant]{},
 		byNamespace:      lookup[string, *grant]{},
 		open:             lookup[string, *apiResource]{},
 		byWish:           lookup[types.NamespacedName, *client]{},
@@ -124,17 +129,17 @@ type Client struct {
 	Created         time.Time
 	// TokensRevokedBefore is the instant before which the client's tokens were issued in vain; zero: none were.
 	TokensRevokedBefore time.Time
-	// Methods by which the client may prove itself.
-	Methods []v1alpha1.AuthenticationMethod
 	// Credentials are what is known of the client's secrets, but for those that its spec revokes.
 	Credentials []v1alpha1.CredentialStatus
 	// Keys that verify the client's own assertions; none if one of the spec's is unfit.
 	Keys []clientkey.Key
+
+	methods methods
 }
 
 // Authenticates reports whether the client may prove itself in this way.
 func (c Client) Authenticates(method v1alpha1.AuthenticationMethod) bool {
-	return slices.Contains(c.Methods, method)
+	return c.methods.has(method)
 }
 
 // Client finds a client by its client_id, if it is not gone.
@@ -168,7 +173,7 @@ func (c *client) view(id string) Client {
 	return Client{
 		Namespace: c.key.Namespace, Name: c.key.Name, ID: id, Issuer: c.issuer,
 		Suspended: c.suspended, DefaultAudience: c.defaultAudience, Created: c.created,
-		TokensRevokedBefore: c.revokedBefore, Methods: c.methods, Credentials: c.credentials, Keys: c.keys,
+		TokensRevokedBefore: c.revokedBefore, Credentials: c.credentials, Keys: c.keys, methods: c.methods,
 	}
 }
 
@@ -294,7 +299,7 @@ func (s store[T]) remove(key types.NamespacedName) {
 	}
 }
 
-// apiClient and apiNamespace are keys of lookups.
+// apiClient and apiNamespace are keys of lookups. An apiClient without an API is of all.
 type (
 	apiClient    struct{ api, client types.NamespacedName }
 	apiNamespace struct {

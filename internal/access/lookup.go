@@ -56,14 +56,6 @@ func (m members[R]) len() int {
 	return 1
 }
 
-func (m members[R]) has(record R) bool {
-	if m.many == nil {
-		return m.one == record
-	}
-	_, found := m.many[record]
-	return found
-}
-
 func (m members[R]) all() iter.Seq[R] {
 	if m.many != nil {
 		return maps.Keys(m.many)

@@ -76,6 +76,19 @@ type serviceAccount struct {
 	account types.NamespacedName
 }
 
+// methods are ways in which a client may prove itself, each a bit.
+type methods uint8
+
+// allMethods in the order of their bits.
+var allMethods = []v1alpha1.AuthenticationMethod{v1alpha1.AuthenticateBySecret, v1alpha1.AuthenticateByKey, v1alpha1.AuthenticateByServiceAccount}
+
+func (m methods) has(method v1alpha1.AuthenticationMethod) bool {
+	i := slices.Index(allMethods, method)
+	return i >= 0 && m&(1<<i) != 0
+}
+
+// client has memory of its own for what most clients have one of. A collection of garbage costs as much as there are
+// pieces of memory, and the more clients there are the rarer is one that is at hand.
 type client struct {
 	key             types.NamespacedName
 	generation      int64
@@ -86,8 +99,9 @@ type client struct {
 	lifetime        time.Duration // zero: no wish
 	created         time.Time
 	revokedBefore   time.Time // zero: no token is
-	methods         []v1alpha1.AuthenticationMethod
+	methods         methods
 	credentials     []v1alpha1.CredentialStatus
+	credential      [1]v1alpha1.CredentialStatus // what credentials are, if there is one
 	keys            []clientkey.Key
 	invalidKeys     error
 	wishes          []wish
@@ -107,9 +121,9 @@ func newClient(o *v1alpha1.M2MClient) *client {
 		revokedBefore:   timeOf(o.Spec.RevokeTokensIssuedBefore),
 		wishes:          newWishes(o.Spec.Requests),
 	}
-	for _, method := range []v1alpha1.AuthenticationMethod{v1alpha1.AuthenticateBySecret, v1alpha1.AuthenticateByKey, v1alpha1.AuthenticateByServiceAccount} {
+	for i, method := range allMethods {
 		if o.Authenticates(method) {
-			c.methods = append(c.methods, method)
+			c.methods |= 1 << i
 		}
 	}
 	if o.Authenticates(v1alpha1.AuthenticateByServiceAccount) {
@@ -118,6 +132,7 @@ func newClient(o *v1alpha1.M2MClient) *client {
 	if o.Authenticates(v1alpha1.AuthenticateByKey) && o.Spec.JWKS != nil {
 		c.keys, c.invalidKeys = clientkey.Parse(*o.Spec.JWKS)
 	}
+	c.credentials = c.credential[:0]
 	for i := range o.Status.Credentials {
 		if id := v1alpha1.CredentialID(o.Status.Credentials[i].ID); !slices.Contains(o.Spec.Credential.RevokedIDs, id) {
 			known := *o.Status.Credentials[i].DeepCopy()
@@ -157,6 +172,11 @@ func (c *client) birth() birth { return birth{c.created, c.key} }
 
 func keyOf(o metav1.Object) types.NamespacedName {
 	return types.NamespacedName{Namespace: shared(o.GetNamespace()), Name: o.GetName()}
+}
+
+// apiKey is the key of an ApiResource, which all that name it share.
+func apiKey(namespace, name string) types.NamespacedName {
+	return types.NamespacedName{Namespace: shared(namespace), Name: shared(name)}
 }
 
 func issuerName(ref v1alpha1.TokenIssuerReference) string {

@@ -15,12 +15,19 @@ type scopeSet struct {
 
 func newScopeSet[S ~string](names []S) scopeSet {
 	var out scopeSet
+	var items []scope.Item
+	if len(names) == 1 { // as most have, for which one piece of memory is enough
+		one := &struct {
+			name [1]string
+			item [1]scope.Item
+		}{}
+		out.names, items = one.name[:0], one.item[:0]
+	}
 	for _, name := range names {
 		out.names = append(out.names, shared(string(name)))
 	}
 	slices.Sort(out.names)
 	out.names = slices.Compact(out.names)
-	var items []scope.Item
 	for _, name := range out.names {
 		if item, err := scope.Parse(scope.Hierarchical, name); err == nil {
 			items = append(items, item)

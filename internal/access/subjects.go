@@ -14,11 +14,13 @@ import (
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 )
 
+// grant has memory of its own for the one client that most grants name, as client has for one credential.
 type grant struct {
 	key                  types.NamespacedName
 	generation           int64
 	api                  types.NamespacedName
 	names                []named               // sorted by key, each once
+	name                 [1]named              // what names are, if there is one
 	selectors            map[string][]selector // by the namespace that they look in; nil if there are none
 	invalidSubjects      []string              // what is wrong, subject by subject
 	scopes               scopeSet
@@ -46,10 +48,11 @@ func newGrant(o *v1alpha1.ScopeGrant) *grant {
 		key:        keyOf(o),
 		generation: o.Generation,
 		// The grant's own namespace, always: nobody grants access to a stranger's API.
-		api:       types.NamespacedName{Namespace: shared(o.Namespace), Name: string(o.Spec.ApiResourceRef.Name)},
+		api:       apiKey(o.Namespace, string(o.Spec.ApiResourceRef.Name)),
 		scopes:    newScopeSet(o.Spec.Scopes),
 		suspended: o.Spec.Suspend,
 	}
+	g.names = g.name[:0]
 	for i, subject := range o.Spec.Subjects {
 		if err := g.addSubject(i, subject); err != nil {
 			g.invalidSubjects = append(g.invalidSubjects, fmt.Sprintf("spec.subjects[%d]: %v", i, err))
@@ -93,6 +96,12 @@ func (g *grant) find(key types.NamespacedName) (at int, found bool) {
 	return slices.BinarySearchFunc(g.names, key, func(n named, key types.NamespacedName) int { return compareKeys(n.key, key) })
 }
 
+// named says whether one of the grant's subjects names the client.
+func (g *grant) named(client types.NamespacedName) bool {
+	_, found := g.find(client)
+	return found
+}
+
 // compileSelector compiles label by label, in the order of the keys: compiled as a whole, a selector with two mistakes
 // names either, and a status that quotes it would change for ever.
 func compileSelector(s *v1alpha1.ClientSelector) (labels.Selector, error) {
@@ -124,8 +133,8 @@ func (g *grant) link(x *Index) {
 	x.grants.put(g.key, g)
 	x.byAPI.add(g.api, g)
 	for _, n := range g.names {
-		x.byAPIClient.add(apiClient{g.api, n.key}, g)
-		x.byClient.add(n.key, g)
+		x.byAPIClient.add(x.hash(apiClient{g.api, n.key}), g)
+		x.byClient.add(x.hash(apiClient{client: n.key}), g)
 	}
 	for namespace := range g.selectors {
 		x.byAPINamespace.add(apiNamespace{g.api, namespace}, g)
@@ -137,8 +146,8 @@ func (g *grant) unlink(x *Index) {
 	x.grants.remove(g.key)
 	x.byAPI.remove(g.api, g)
 	for _, n := range g.names {
-		x.byAPIClient.remove(apiClient{g.api, n.key}, g)
-		x.byClient.remove(n.key, g)
+		x.byAPIClient.remove(x.hash(apiClient{g.api, n.key}), g)
+		x.byClient.remove(x.hash(apiClient{client: n.key}), g)
 	}
 	for namespace := range g.selectors {
 		x.byAPINamespace.remove(apiNamespace{g.api, namespace}, g)
@@ -225,20 +234,25 @@ func nextActivity(grants []*grant, now time.Time) (next time.Time) {
 
 // grantsFor lists the grants of one API that match the client, active or not, sorted.
 func (x *Index) grantsFor(api types.NamespacedName, c *client) []*grant {
-	return matching(c, x.byAPIClient[apiClient{api, c.key}], x.byAPINamespace[apiNamespace{api, c.key.Namespace}])
+	out := matching(c, x.byAPIClient[x.hash(apiClient{api, c.key})], x.byAPINamespace[apiNamespace{api, c.key.Namespace}])
+	return slices.DeleteFunc(out, func(g *grant) bool { return g.api != api })
 }
 
 // grantsMatching lists the grants of all APIs that match the client, active or not, sorted.
 func (x *Index) grantsMatching(c *client) []*grant {
-	return matching(c, x.byClient[c.key], x.byNamespace[c.key.Namespace])
+	return matching(c, x.byClient[x.hash(apiClient{client: c.key})], x.byNamespace[c.key.Namespace])
 }
 
-// matching lists the grants that name the client, and those of the others that select it.
+// matching lists the grants that name the client, of those that may, and those of the others that select it.
 func matching(c *client, naming, selecting members[*grant]) []*grant {
 	out := make([]*grant, 0, naming.len())
-	naming.each(func(g *grant) { out = append(out, g) })
+	naming.each(func(g *grant) {
+		if g.named(c.key) {
+			out = append(out, g)
+		}
+	})
 	selecting.each(func(g *grant) {
-		if !naming.has(g) && g.selects(c) {
+		if !g.named(c.key) && g.selects(c) {
 			out = append(out, g)
 		}
 	})
@@ -255,7 +269,7 @@ func (x *Index) clientsOf(g *grant, visit func(*client)) {
 	}
 	for namespace := range g.selectors {
 		for _, c := range x.clients[namespace] {
-			if _, found := g.find(c.key); !found && g.selects(c) {
+			if !g.named(c.key) && g.selects(c) {
 				visit(c)
 			}
 		}

@@ -20,7 +20,7 @@ type wish struct {
 func newWishes(requests []v1alpha1.AccessRequest) []wish {
 	var out []wish
 	for _, r := range requests {
-		w := wish{api: types.NamespacedName{Namespace: string(r.ApiResource.Namespace), Name: string(r.ApiResource.Name)}}
+		w := wish{api: apiKey(string(r.ApiResource.Namespace), string(r.ApiResource.Name))}
 		for _, s := range r.Scopes {
 			w.scopes = append(w.scopes, string(s))
 		}
