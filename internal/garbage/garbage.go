@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// room is how many bytes of garbage there may be before they are collected, where less is alive.
+	// room is how many bytes of garbage there may be besides as much as is alive, before they are collected.
 	room = 32 << 20
 	// usual is GOGC's default: as much garbage as is alive.
 	usual = 100
@@ -20,7 +20,7 @@ const (
 	least = 4 << 20
 )
 
-// LeaveRoom lets garbage take 32 MiB, or as much as is alive where that is more, before it is collected. GOMEMLIMIT counts
+// LeaveRoom lets garbage take 32 MiB, and as much as is alive besides, before it is collected. GOMEMLIMIT counts
 // as ever, and who sets GOGC in the environment has decided otherwise. It goes by what the last collection has found alive, so
 // that it is for when that does not grow any more.
 func LeaveRoom() {
@@ -41,7 +41,7 @@ type canary struct{ _ *canary }
 
 // percent is the value of GOGC at which there is room beside so many bytes.
 func percent(alive uint64) int {
-	return int(max(usual, usual*room/max(alive, least)))
+	return int(usual + usual*room/max(alive, least))
 }
 
 // alive is how many bytes the last collection has found in use.
