@@ -43,7 +43,9 @@ func (x *Index) affected(ref Ref, found refs) {
 		x.affectedByAPI(ref, found)
 	case KindM2MClient:
 		for g := range x.byClient.of(x.hash(apiClient{client: ref.key()})) {
-			found.add(g.ref())
+			if g.named(ref.key()) {
+				found.add(g.ref())
+			}
 		}
 		if c := x.clients.get(ref.key()); c != nil {
 			for _, w := range c.wishes {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/m2m-operator/m2m-operator/api/v1alpha1"
 	"github.com/m2m-operator/m2m-operator/internal/access"
 )
@@ -20,7 +22,11 @@ func TestAffected(t *testing.T) {
 	sensor.Namespace, sensor.Name, gate.Namespace, gate.Name = "fleet", "sensor", "fleet", "gate"
 	foreign := aClient(nil)
 	foreign.Name, foreign.Spec.IssuerRef.Name = "foreign", "edge"
-	index := indexOf(anIssuer(), older, younger, other, olderGrant, youngerGrant, otherGrant, aClient(nil), sensor, gate, foreign)
+	index := access.NewIndex("m2m-system")
+	index.Collide()
+	for _, object := range []metav1.Object{anIssuer(), older, younger, other, olderGrant, youngerGrant, otherGrant, aClient(nil), sensor, gate, foreign} {
+		index.Upsert(object)
+	}
 
 	rivals := []string{
 		"ApiResource a/older", "ApiResource b/younger", "M2MClient fleet/sensor", "M2MClient jobs/job",

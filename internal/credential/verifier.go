@@ -202,7 +202,7 @@ func (p Pepper) Genuine(owner Owner, entry v1alpha1.CredentialStatus) bool {
 
 // Verify finds the entry that a presented secret belongs to, among those that are genuine and not expired at now. Every
 // entry is looked at, and at least one MAC is computed, whatever is presented: the time tells nothing about the secret,
-// nor whether the client exists. The seal is looked at once the secret is right, and tells nobody else by its time.
+// nor whether the client exists, but to whoever presents the right one, whose seal takes another MAC.
 func (p Pepper) Verify(owner Owner, entries []v1alpha1.CredentialStatus, secret string, now time.Time) (id string, ok bool) {
 	if len(entries) == 0 {
 		entries = []v1alpha1.CredentialStatus{p.decoy()}
