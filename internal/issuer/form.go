@@ -98,7 +98,7 @@ func readBody(w http.ResponseWriter, r *http.Request, unread io.ReadCloser) (str
 		return "", errBodyTooLarge
 	}
 	bounded := unread
-	if r.ContentLength < 0 {
+	if r.ContentLength < 0 { // net/http holds a body to its length, if it has one
 		bounded = http.MaxBytesReader(w, unread, maxBody)
 	}
 	body := bodies.Get().(*bytes.Buffer)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 // The frames of RFC 9113 that these tests send.
 const (
+	frameData        = 0x0
 	frameHeaders     = 0x1
 	frameResetStream = 0x3
 	frameSettings    = 0x4
@@ -28,6 +30,16 @@ func frame(t *testing.T, w io.Writer, kind, flags byte, stream uint32, payload [
 	if _, err := w.Write(append(binary.BigEndian.AppendUint32(header, stream), payload...)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// nextFrame reads one frame, and tells its type.
+func nextFrame(r io.Reader) (kind byte, err error) {
+	var header [9]byte
+	if _, err := io.ReadFull(r, header[:]); err != nil {
+		return 0, err
+	}
+	_, err = io.CopyN(io.Discard, r, int64(header[0])<<16|int64(header[1])<<8|int64(header[2]))
+	return header[3], err
 }
 
 // get is the header of a request for a path, without compression (RFC 7541).
@@ -58,14 +70,12 @@ func TestUnreadAnswersTakePlaces(t *testing.T) {
 	var refused atomic.Int32
 	go func() {
 		defer refused.Store(-1)
-		for header := make([]byte, 9); ; {
-			if _, err := io.ReadFull(connection, header); err != nil {
+		for {
+			kind, err := nextFrame(connection)
+			if err != nil {
 				return
 			}
-			if _, err := io.CopyN(io.Discard, connection, int64(header[0])<<16|int64(header[1])<<8|int64(header[2])); err != nil {
-				return
-			}
-			if header[3] == frameResetStream {
+			if kind == frameResetStream {
 				refused.Add(1)
 			}
 		}
@@ -102,6 +112,43 @@ func TestLargeFrame(t *testing.T) {
 	}
 	_, _ = connection.Write([]byte{0, size >> 8, 1, unknown, 0, 0, 0, 0, 0}) // and nothing of the frame itself
 	wantClosed(t, connection)
+}
+
+// TestFalseLengthHTTP2: a body that is longer than its Content-Length ends the stream, whatever else is to come, so that
+// nobody reads more than was announced.
+func TestFalseLengthHTTP2(t *testing.T) {
+	const announced = 9
+	for size, want := range map[int]byte{announced: frameHeaders, announced + 1: frameResetStream} {
+		r := start(t, func(*Server) {})
+		connection := r.secure(r.dial("127.0.0.1"), "h2")
+		fmt.Fprint(connection, http2Preface)
+		const path = "/oauth2/token"
+		header := append([]byte{0x83, 0x87, 0x01, 0x01, 'x', 0x04, byte(len(path))}, path...) // :method: POST
+		header = append(header, 0x0f, 0x0d, 1, '0'+announced)                                 // content-length
+		frame(t, connection, frameHeaders, flagEndHeaders, 1, header)
+		frame(t, connection, frameData, 0, 1, make([]byte, size))
+		if size == announced {
+			frame(t, connection, frameData, flagEndStream, 1, nil)
+		}
+		if got := firstOf(t, connection, frameHeaders, frameResetStream); got != want {
+			t.Errorf("%d bytes of %d are answered by a frame of type %d, want %d", size, announced, got, want)
+		}
+	}
+}
+
+// firstOf waits for a frame of one of some types.
+func firstOf(t *testing.T, connection io.Reader, types ...byte) byte {
+	t.Helper()
+	t.Helper()
+	for {
+		kind, err := nextFrame(connection)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.Contains(types, kind) {
+			return kind
+		}
+	}
 }
 
 // TestSlowReaderHTTP2 never reads anything, over a connection that holds nothing on the way.

@@ -47,11 +47,12 @@ func (s *setup) latency(o Options) ([]report.Row, error) {
 			absences[i] = append(absences[i], all.absence(0.99))
 		}
 	}
+	const absence = "of the load's own processor meanwhile"
 	return []report.Row{
 		report.NewRow(sectionLatency, floor.name, "µs", measured[0], sign.name, limits, 0),
-		report.NewRow(sectionLatency, "of the load's own processor meanwhile", "µs", absences[0], sign.name, limits, 0),
+		report.NewRow(sectionLatency, absence, "µs", absences[0], sign.name, limits, 0),
 		report.NewRow(sectionLatency, token.name, "µs", measured[1], sign.name, limits, 10),
-		report.NewRow(sectionLatency, "of the load's own processor meanwhile", "µs", absences[1], sign.name, limits, 0),
+		report.NewRow(sectionLatency, absence, "µs", absences[1], sign.name, limits, 0),
 	}, nil
 }
 
